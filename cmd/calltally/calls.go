@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+
+	"calltally/conversion"
+)
+
+type callsCommand struct {
+	Import callsImportCommand `cmd:"" help:"Import a call log."`
+	List   callsListCommand   `cmd:"" help:"List an account's calls, newest first."`
+}
+
+type callsImportCommand struct {
+	File    string `arg:"" help:"The call log." type:"existingfile"`
+	Account string `help:"The account it belongs to; not needed if there is only one." placeholder:"ID"`
+	Dialect string `help:"How its columns are named; recognised by the header if not said." placeholder:"NAME"`
+}
+
+// importedCalls is what “calls import --json” prints.
+type importedCalls struct {
+	Read      int         `json:"read"`
+	Created   int         `json:"created"`
+	Updated   int         `json:"updated"`
+	Unchanged int         `json:"unchanged"`
+	Rejected  int         `json:"rejected"`
+	Skipped   int         `json:"skipped"` // entries that are not calls
+	Errors    []callFault `json:"errors"`
+}
+
+type callFault struct {
+	Line    int    `json:"line"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func (c *callsImportCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	account, err := app.account(c.Account)
+	if err != nil {
+		return err
+	}
+	if err := checkDialect("", c.Dialect, conversion.TakesCalls); err != nil {
+		return usageError{fmt.Errorf("--dialect: %w", err)}
+	}
+	bar := g.progress(app.worker)
+	upload, err := app.worker.Accept(g.ctx, commandLineDelivery(c.File, account.ID, conversion.TakesCalls, c.Dialect, true))
+	var tally conversion.CallsTally
+	if err == nil && upload.Refusal == nil {
+		tally, err = app.worker.ImportCalls(g.ctx, upload)
+	}
+	bar.finish()
+	if err != nil {
+		return err
+	}
+	if err := printImported(g, upload, tally); err != nil {
+		return err
+	}
+	switch {
+	case upload.Refusal != nil:
+		return errRefused
+	case tally.Rejected > 0:
+		return errRejected
+	}
+	return nil
+}
+
+func printImported(g *globals, upload *conversion.Upload, tally conversion.CallsTally) error {
+	imported := importedCalls{
+		Read: tally.Read, Created: tally.Created, Updated: tally.Updated, Unchanged: tally.Unchanged, Rejected: tally.Rejected, Skipped: tally.Skipped, Errors: []callFault{},
+	}
+	for i := range tally.Faults {
+		outcome := tally.Faults[i].Outcome()
+		imported.Errors = append(imported.Errors, callFault{outcome.Line, string(outcome.Code), outcome.Message})
+	}
+	if upload.Refusal != nil {
+		imported.Errors = append(imported.Errors, callFault{0, string(upload.Refusal.Code), upload.Refusal.Sentence})
+	}
+	if g.JSON {
+		return printJSON(g.stdout, imported)
+	}
+	if upload.Refusal != nil {
+		_, err := fmt.Fprintf(g.stdout, "%s was not taken: %s (%s)\n", upload.Name, upload.Refusal.Sentence, upload.Refusal.Code)
+		return err
+	}
+	fmt.Fprintf(g.stdout, "%s: %d entries read, %d calls created, %d updated, %d unchanged, %d rejected, %d not calls\n",
+		upload.Name, tally.Read, tally.Created, tally.Updated, tally.Unchanged, tally.Rejected, tally.Skipped)
+	const most = 20
+	for i, fault := range imported.Errors {
+		if i == most {
+			fmt.Fprintf(g.stdout, "… and %d more\n", tally.Rejected-most)
+			break
+		}
+		fmt.Fprintf(g.stdout, "  line %d: %s (%s)\n", fault.Line, fault.Message, fault.Code)
+	}
+	return nil
+}
+
+type callsListCommand struct {
+	Account string `help:"The account; not needed if there is only one." placeholder:"ID"`
+	Limit   int    `default:"50" help:"How many at most; 0 for all."`
+}
+
+type callJSON struct {
+	CallID        string `json:"call_id"`
+	TransactionID string `json:"transaction_id"`
+	StartTime     string `json:"start_time"`
+	Duration      int    `json:"duration_in_seconds"`
+	Caller        string `json:"calling_phone_number"`
+	Called        string `json:"called_phone_number"`
+	Campaign      string `json:"campaign_id"`
+	Publisher     string `json:"publisher_id"`
+	ClickID       string `json:"click_id"`
+	Status        string `json:"status"`
+}
+
+func (c *callsListCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	account, err := app.account(c.Account)
+	if err != nil {
+		return err
+	}
+	l := g.list("No calls. Import a call log with “calltally calls import FILE”.", "call", "started (UTC)", "seconds", "caller", "publisher")
+	err = app.store.ListCalls(g.ctx, account.ID, c.Limit, func(call conversion.Call) error {
+		return l.add(callJSON{
+			CallID: call.CallID, TransactionID: call.TransactionID, StartTime: call.Start.String(), Duration: call.Duration, Caller: call.Caller.String(), Called: call.Called.String(),
+			Campaign: call.Campaign, Publisher: call.Publisher, ClickID: call.ClickID, Status: call.Status,
+		}, clipped(call.CallID, 24), shortTime(call.Start), call.Duration, orDash(call.Caller.String()), clipped(orDash(call.Publisher), 12))
+	})
+	if err != nil {
+		return err
+	}
+	return l.end()
+}

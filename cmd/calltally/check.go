@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+type checkCommand struct{}
+
+// checked is one thing that was tried.
+type checked struct {
+	Name   string `json:"name"`
+	Where  string `json:"where"`
+	OK     bool   `json:"ok"`
+	Answer string `json:"answer"`
+	Cure   string `json:"cure"`
+}
+
+func (c *checkCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	all := app.checkAll(g.ctx)
+	failed := 0
+	for _, one := range all {
+		if !one.OK {
+			failed++
+		}
+	}
+	if g.JSON {
+		if err := printJSON(g.stdout, all); err != nil {
+			return err
+		}
+	} else {
+		printChecked(g, all)
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d checks failed", failed, len(all))
+	}
+	return nil
+}
+
+func printChecked(g *globals, all []checked) {
+	for _, one := range all {
+		mark := "ok  "
+		if !one.OK {
+			mark = "FAIL"
+		}
+		fmt.Fprintf(g.stdout, "%s  %-18s %s\n      %s\n", mark, clipped(one.Name, 18), clipped(one.Where, 54), one.Answer)
+		if one.Cure != "" {
+			fmt.Fprintf(g.stdout, "      → %s\n", one.Cure)
+		}
+	}
+}
+
+// checkAll tries the store, every source and the relay, and shows when the
+// schedule comes due.
+func (a *app) checkAll(ctx context.Context) []checked {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	all := []checked{
+		{Name: "config", Where: a.config.file, OK: true, Answer: fmt.Sprintf("%d accounts, %d sources", len(a.worker.Accounts), len(a.worker.Plans))},
+		try("store", a.store.String(), "", func() (string, error) { return a.store.Check(ctx) }),
+	}
+	for i, plan := range a.worker.Plans {
+		settings := a.config.Sources[i]
+		prober, ok := plan.Source.(interface {
+			Probe(context.Context) (string, error)
+		})
+		if ok {
+			all = append(all, try("source "+settings.Name, orText(settings.URL, settings.Path), "", func() (string, error) { return prober.Probe(ctx) }))
+		}
+	}
+	if prober, ok := a.worker.Replier.(interface {
+		Probe(context.Context) (string, error)
+	}); ok {
+		all = append(all, try("replies", a.config.Replies.SMTP, "", func() (string, error) { return prober.Probe(ctx) }))
+	}
+	for _, job := range a.worker.Jobs {
+		next, times := a.worker.Now(), []string{}
+		for range 3 {
+			next = job.Schedule.Next(next)
+			times = append(times, next.Format("Mon 2 Jan 15:04 MST"))
+		}
+		all = append(all, checked{Name: job.Name, Where: job.Schedule.String(), OK: true, Answer: "next: " + strings.Join(times, ", ")})
+	}
+	return all
+}
+
+func try(name, where, cure string, probe func() (string, error)) checked {
+	answer, err := probe()
+	if err == nil {
+		return checked{Name: name, Where: where, OK: true, Answer: answer}
+	}
+	return checked{Name: name, Where: where, Answer: err.Error(), Cure: orText(cure, cureFor(err))}
+}
+
+// cureFor says what usually helps against an error.
+func cureFor(err error) string {
+	text := strings.ToLower(err.Error())
+	for _, known := range []struct{ sign, cure string }{
+		{"connection refused", "Nothing listens there: check host and port, and that the server runs."},
+		{"no such host", "The host name is not known: check its spelling and the DNS."},
+		{"certificate", "The server's certificate is not trusted: check the host name, or name its CA with ca_file."},
+		{"authenticat", "The login was refused: check user and password; many providers want an app password."},
+		{"log in", "The login was refused: check user and password; many providers want an app password."},
+		{"no such file", "The folder is not there: make it, or correct the path."},
+		{"permission denied", "This user may not write there: give it the right to."},
+	} {
+		if strings.Contains(text, known.sign) {
+			return known.cure
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "The server did not answer in time: check host, port and firewall."
+	}
+	return ""
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"calltally/conversion"
+	"calltally/store"
+)
+
+type conversionsCommand struct {
+	List conversionsListCommand `cmd:"" help:"List conversions, newest first."`
+	Show conversionsShowCommand `cmd:"" help:"Show one conversion with every change of it."`
+}
+
+type conversionsListCommand struct {
+	Account string `help:"Only this account's." placeholder:"ID"`
+	Limit   int    `default:"50" help:"How many at most; 0 for all."`
+}
+
+type conversionJSON struct {
+	ConversionID   string `json:"conversion_id"`
+	Account        string `json:"account"`
+	CallID         string `json:"call_id"`
+	OccurredAt     string `json:"occurred_at"`
+	EventType      string `json:"event_type"`
+	ReasonCode     string `json:"reason_code"`
+	ReferenceID    string `json:"reference_id"`
+	SKUList        string `json:"sku_list"`
+	QuantityList   string `json:"quantity_list"`
+	SaleAmount     string `json:"sale_amount"`
+	SaleCurrency   string `json:"sale_currency"`
+	Payout         string `json:"payout"`
+	PayoutCurrency string `json:"payout_currency"`
+	Campaign       string `json:"campaign_id"`
+	Publisher      string `json:"publisher_id"`
+	Upload         int64  `json:"upload"`
+	Line           int    `json:"line"`
+}
+
+func conversionOf(c *conversion.Conversion, account, callID string) conversionJSON {
+	return conversionJSON{
+		ConversionID: conversion.FormatID(c.ID), Account: account, CallID: callID, OccurredAt: c.OccurredAt.String(), EventType: c.EventType, ReasonCode: c.ReasonCode,
+		ReferenceID: c.ReferenceID, SKUList: c.SKUs, QuantityList: c.Quantities, SaleAmount: c.Sale.String(), SaleCurrency: string(c.Sale.Currency),
+		Payout: c.Payout.String(), PayoutCurrency: string(c.Payout.Currency), Campaign: c.Campaign, Publisher: c.Publisher,
+		Upload: conversion.UploadOf(c.ID), Line: conversion.LineOf(c.ID),
+	}
+}
+
+func (c *conversionsListCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	l := g.list("No conversions yet.", "conversion", "account", "occurred (UTC)", "reference", "reason", "sale", "payout")
+	err = app.store.ListConversions(g.ctx, c.Account, c.Limit, func(c *conversion.Conversion, account, callID string) error {
+		return l.add(conversionOf(c, account, callID),
+			c.ID, clipped(account, 8), shortTime(c.OccurredAt)[:16], clipped(orDash(c.ReferenceID), 12), clipped(orDash(c.ReasonCode), 8), money(c.Sale), money(c.Payout))
+	})
+	if err != nil {
+		return err
+	}
+	return l.end()
+}
+
+func money(a conversion.Amount) string {
+	if !a.Given {
+		return "-"
+	}
+	return a.String() + " " + string(a.Currency)
+}
+
+type conversionsShowCommand struct {
+	Conversion int64 `arg:"" help:"The conversion's number."`
+}
+
+type changeJSON struct {
+	Upload       int64               `json:"upload"`
+	Line         int                 `json:"line"`
+	Verdict      string              `json:"verdict"`
+	At           string              `json:"at"`
+	Effective    string              `json:"effective"`
+	SaleBefore   string              `json:"sale_before"`
+	SaleAfter    string              `json:"sale_after"`
+	PayoutBefore string              `json:"payout_before"`
+	PayoutAfter  string              `json:"payout_after"`
+	Details      []map[string]string `json:"details"`
+	Rule         string              `json:"rule"`
+}
+
+func changeOf(c *conversion.Change) changeJSON {
+	j := changeJSON{
+		Upload: conversion.UploadOf(c.ID), Line: conversion.LineOf(c.ID), Verdict: c.Verdict.String(), At: c.At.String(),
+		Effective:  fmt.Sprintf("%04d-%02d-%02d", c.Effective/10000, c.Effective/100%100, c.Effective%100),
+		SaleBefore: c.SaleBefore.String(), SaleAfter: c.SaleAfter.String(), PayoutBefore: c.PayoutBefore.String(), PayoutAfter: c.PayoutAfter.String(),
+		Details: []map[string]string{}, Rule: c.Rule,
+	}
+	for _, d := range c.Details {
+		j.Details = append(j.Details, map[string]string{"name": d.Name, "before": d.Before, "after": d.After})
+	}
+	return j
+}
+
+func (c *conversionsShowCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	held, account, err := app.store.Conversion(g.ctx, c.Conversion)
+	if errors.Is(err, store.ErrNotFound) {
+		return usageError{fmt.Errorf("there is no conversion %d; “calltally conversions list” names them", c.Conversion)}
+	}
+	if err != nil {
+		return err
+	}
+	changes, err := app.store.Changes(g.ctx, held)
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		shown := struct {
+			conversionJSON
+			Changes []changeJSON `json:"changes"`
+		}{conversionOf(held, account, ""), []changeJSON{}}
+		for _, change := range changes {
+			shown.Changes = append(shown.Changes, changeOf(change))
+		}
+		return printJSON(g.stdout, shown)
+	}
+	fmt.Fprintf(g.stdout, "Conversion %d of account %s: sale %s, payout %s\n", held.ID, account, money(held.Sale), money(held.Payout))
+	for _, change := range changes {
+		j := changeOf(change)
+		fmt.Fprintf(g.stdout, "  %s  %s by upload %d, line %d: sale %s → %s, payout %s → %s\n",
+			change.At.Time().Format("2006-01-02 15:04"), j.Verdict, j.Upload, j.Line, orDash(j.SaleBefore), orDash(j.SaleAfter), orDash(j.PayoutBefore), orDash(j.PayoutAfter))
+		if j.Rule != "" {
+			fmt.Fprintf(g.stdout, "      %s\n", j.Rule)
+		}
+		for _, d := range change.Details {
+			if d.Name == "customer" {
+				fmt.Fprintf(g.stdout, "      customer data changed\n")
+				continue
+			}
+			fmt.Fprintf(g.stdout, "      %s: %s → %s\n", d.Name, orDash(d.Before), orDash(d.After))
+		}
+	}
+	return nil
+}

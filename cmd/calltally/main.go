@@ -1,0 +1,119 @@
+// Command calltally takes conversion files, matches every row to a phone call,
+// applies duplicate and update rules to a money ledger, and sends a results
+// report back.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	_ "time/tzdata" // zones, where the system has none
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes that scripts rely on.
+const (
+	exitDone     = 0
+	exitFailed   = 1
+	exitUsage    = 2
+	exitRejected = 3 // done, but some rows were rejected
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// usageError is the caller's or the configuration's mistake.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errRejected says that all was done, but some rows were rejected. It has been
+// told already.
+var errRejected = errors.New("some rows were rejected")
+
+// globals are what every command shares.
+type globals struct {
+	Config string `short:"c" default:"calltally.yaml" type:"path" help:"Configuration file." placeholder:"FILE"`
+	JSON   bool   `name:"json" help:"Print JSON."`
+	Debug  bool   `help:"Log more."`
+
+	ctx    context.Context
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	log    *slog.Logger
+}
+
+// commands is the command line.
+type commands struct {
+	globals
+
+	Run         runCommand         `cmd:"" help:"Work: watch all sources, decide, reply, and run the schedule."`
+	Once        onceCommand        `cmd:"" help:"Look at every source once, decide, reply, and exit: for cron."`
+	Process     processCommand     `cmd:"" help:"Decide one file and print the report."`
+	Calls       callsCommand       `cmd:"" help:"Import or list calls."`
+	Uploads     uploadsCommand     `cmd:"" help:"List uploads or show one."`
+	Conversions conversionsCommand `cmd:"" help:"List conversions or show one."`
+	Reconcile   reconcileCommand   `cmd:"" help:"Decide again the rows that wait for their call."`
+	Verify      verifyCommand      `cmd:"" help:"Prove that every conversion equals the sum of its changes."`
+	Check       checkCommand       `cmd:"" help:"Check the configuration and try every source, store and relay."`
+	Init        initCommand        `cmd:"" help:"Write a commented configuration to start from."`
+	Demo        demoCommand        `cmd:"" help:"Show the whole job on this machine, with nothing installed."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
+}
+
+// run is the program. It returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var cli commands
+	exit := -1
+	parser, err := kong.New(&cli, kong.Name("calltally"),
+		kong.Description("Matches conversion files to phone calls, keeps the ledger, sends the report."),
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exit = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}))
+	if err != nil {
+		fmt.Fprintln(stderr, "calltally:", err)
+		return exitFailed
+	}
+	command, err := parser.Parse(args)
+	if exit >= 0 { // help was asked for and printed
+		return exit
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "calltally: %v\nTry “calltally --help”.\n", err)
+		return exitUsage
+	}
+	level := slog.LevelError // a command that prints what it did needs no log beside it
+	switch {
+	case cli.Debug:
+		level = slog.LevelDebug
+	case command.Command() == "run" || command.Command() == "once":
+		level = slog.LevelInfo
+	}
+	cli.ctx, cli.stdin, cli.stdout, cli.stderr = ctx, stdin, stdout, stderr
+	cli.log = slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
+	return exitCode(command.Run(&cli.globals), stderr)
+}
+
+func exitCode(err error, stderr io.Writer) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errRejected):
+		return exitRejected
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "calltally: %v\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "calltally: %v\n", err)
+	return exitFailed
+}

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"calltally/conversion"
+	"calltally/ingest"
+	"calltally/store"
+	"calltally/worker"
+)
+
+type processCommand struct {
+	File    string `arg:"" help:"The file to decide." type:"existingfile"`
+	Account string `help:"The account it belongs to; not needed if there is only one." placeholder:"ID"`
+	Dialect string `help:"How its columns are named, if not as the account says." placeholder:"NAME"`
+	DryRun  bool   `help:"Show what would happen and change nothing."`
+	Again   bool   `help:"Decide rows again that the same file had applied before."`
+	Results string `help:"Write the results and fix files into this folder." type:"path" placeholder:"DIR"`
+}
+
+func (c *processCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	account, err := app.account(c.Account)
+	if err != nil {
+		return err
+	}
+	if err := checkDialect("", c.Dialect, conversion.TakesConversions); err != nil {
+		return usageError{fmt.Errorf("--dialect: %w", err)}
+	}
+	if !c.DryRun {
+		return c.process(g, app.worker, account)
+	}
+	return app.store.Rehearse(g.ctx, func(rehearsal *store.Store) error {
+		rehearsing := *app.worker
+		rehearsing.Store = rehearsal
+		return c.process(g, &rehearsing, account)
+	})
+}
+
+func (c *processCommand) process(g *globals, w *worker.Worker, account *conversion.Account) error {
+	bar := g.progress(w)
+	upload, err := w.Accept(g.ctx, commandLineDelivery(c.File, account.ID, conversion.TakesConversions, c.Dialect, c.Again))
+	if err == nil && upload.State != conversion.Refused {
+		err = w.Decide(g.ctx, upload)
+	}
+	bar.finish()
+	if err != nil {
+		return err
+	}
+	told, err := w.Told(g.ctx, upload, 1)
+	if err != nil {
+		return err
+	}
+	told.Report.DryRun = c.DryRun
+	if err := c.show(g, w, told); err != nil {
+		return err
+	}
+	if !c.DryRun {
+		if err := w.Store.MarkReplied(g.ctx, upload.ID, 1, conversion.MillisOf(w.Now())); err != nil {
+			return err
+		}
+	}
+	switch {
+	case upload.Refusal != nil:
+		return errRefused
+	case upload.Tally.Of(conversion.Rejected) > 0:
+		return errRejected
+	}
+	return nil
+}
+
+func (c *processCommand) show(g *globals, w *worker.Worker, told *worker.Told) error {
+	if c.Results != "" {
+		if err := writeFiles(c.Results, told); err != nil {
+			return err
+		}
+	}
+	if g.JSON {
+		return printDecided(g.ctx, g.stdout, w, told)
+	}
+	if c.Results == "" {
+		told.Report.Files = nil // nothing was attached or written
+	}
+	return printReport(g.stdout, told.Report)
+}
+
+// commandLineDelivery is a file named on the command line. Each time is a
+// delivery of its own.
+func commandLineDelivery(file, account string, takes conversion.Takes, dialect string, again bool) *ingest.Delivery {
+	return &ingest.Delivery{
+		Source: worker.CommandLine, Origin: rand.Text(), Name: filepath.Base(file), Account: account, Takes: takes, Dialect: dialect, Again: again,
+		Open: func() (io.ReadCloser, error) { return os.Open(file) },
+	}
+}
+
+// account finds the account that a command is about; without a name, the only
+// one there is.
+func (a *app) account(id string) (*conversion.Account, error) {
+	if account := a.worker.Account(id); account != nil {
+		return account, nil
+	}
+	var ids []string
+	for _, account := range a.worker.Accounts {
+		ids = append(ids, account.ID)
+	}
+	if id == "" && len(ids) == 1 {
+		return a.worker.Accounts[0], nil
+	}
+	if id == "" {
+		return nil, usageError{fmt.Errorf("there are several accounts: name one with --account (%s)", strings.Join(ids, ", "))}
+	}
+	return nil, usageError{fmt.Errorf("there is no account %q; the configuration has %s", id, strings.Join(ids, ", "))}
+}
+
+// writeFiles writes a report's files into a folder.
+func writeFiles(folder string, told *worker.Told) error {
+	if err := os.MkdirAll(folder, 0o777); err != nil {
+		return err
+	}
+	for _, file := range told.Files {
+		out, err := os.Create(filepath.Join(folder, file.Name))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(file.Write(out), out.Close()); err != nil {
+			return fmt.Errorf("write %s: %w", file.Name, err)
+		}
+	}
+	return nil
+}
+
+// decidedHead is what “process --json” prints of an upload before its outcomes.
+type decidedHead struct {
+	Upload    int64          `json:"upload"`
+	File      string         `json:"file"`
+	State     string         `json:"state"`
+	Code      string         `json:"code"`
+	Message   string         `json:"message"`
+	Dialect   string         `json:"dialect"`
+	Delimiter string         `json:"delimiter"`
+	Encoding  string         `json:"encoding"`
+	TimeZone  string         `json:"time_zone"`
+	DateOrder string         `json:"date_order"`
+	DryRun    bool           `json:"dry_run"`
+	SameAs    int64          `json:"same_as"`
+	Notes     []string       `json:"notes"`
+	Tally     map[string]int `json:"tally"`
+	Diagnosis string         `json:"diagnosis"`
+}
+
+type outcomeJSON struct {
+	Line          int                   `json:"line"`
+	Verdict       string                `json:"verdict"`
+	Code          string                `json:"code"`
+	Message       string                `json:"message"`
+	CallID        string                `json:"call_id"`
+	CallStartTime string                `json:"call_start_time"`
+	ConversionID  string                `json:"conversion_id"`
+	PayoutBefore  string                `json:"payout_before"`
+	PayoutAfter   string                `json:"payout_after"`
+	Rule          string                `json:"rule"`
+	Near          []conversion.NearMiss `json:"near"`
+}
+
+func headOf(told *worker.Told) decidedHead {
+	u := told.Report.Upload
+	head := decidedHead{
+		Upload: u.ID, File: u.Name, State: string(u.State), Dialect: u.Reading.Dialect, Delimiter: u.Reading.Delimiter, Encoding: u.Reading.Encoding,
+		TimeZone: u.Reading.Zone, DateOrder: string(u.Reading.DateOrder), DryRun: told.Report.DryRun, SameAs: u.SameAs,
+		Notes: append([]string{}, u.Reading.Notes...), Tally: tallyOf(u.Tally), Diagnosis: u.Diagnosis,
+	}
+	if told.Report.DryRun {
+		head.Upload = 0 // it is not kept
+	}
+	if u.Refusal != nil {
+		head.Code, head.Message = string(u.Refusal.Code), u.Refusal.Sentence
+	}
+	return head
+}
+
+func tallyOf(t conversion.Tally) map[string]int {
+	tally := map[string]int{"rows": t.Rows}
+	for _, v := range conversion.Verdicts {
+		tally[v.String()] = t.Of(v)
+	}
+	return tally
+}
+
+func outcomeOf(o *conversion.Outcome) outcomeJSON {
+	return outcomeJSON{
+		Line: o.Line, Verdict: o.Verdict.String(), Code: string(o.Code), Message: o.Message, CallID: o.CallID, CallStartTime: o.CallStart.String(),
+		ConversionID: conversion.FormatID(o.ConversionID), PayoutBefore: o.PayoutBefore.String(), PayoutAfter: o.PayoutAfter.String(), Rule: o.Rule,
+		Near: append([]conversion.NearMiss{}, o.Near...),
+	}
+}
+
+// printDecided prints an upload as one JSON object, its outcomes one after
+// another: a file may have millions.
+func printDecided(ctx context.Context, out io.Writer, w *worker.Worker, told *worker.Told) error {
+	head, err := json.Marshal(headOf(told))
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "%s,\"outcomes\":[", head[:len(head)-1]); err != nil {
+		return err
+	}
+	first := true
+	err = w.Store.Outcomes(ctx, told.Report.Upload.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
+		for i := range outcomes {
+			text, err := json.Marshal(outcomeOf(&outcomes[i]))
+			if err != nil {
+				return false, err
+			}
+			if !first {
+				text = append([]byte(",\n"), text...)
+			}
+			first = false
+			if _, err := out.Write(text); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, "]}")
+	return err
+}

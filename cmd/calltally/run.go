@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"calltally/conversion"
+)
+
+type runCommand struct{}
+
+func (c *runCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	if len(app.worker.Plans) == 0 {
+		return usageError{fmt.Errorf("%s: there is nothing to watch: add sources, or use “calltally process FILE”", g.Config)}
+	}
+	g.log.Info("working", "sources", len(app.worker.Plans), "accounts", len(app.worker.Accounts), "store", app.store.String())
+	err = app.worker.Run(g.ctx)
+	g.log.Info("stopped")
+	return err
+}
+
+type onceCommand struct{}
+
+func (c *onceCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	return app.worker.RunOnce(g.ctx)
+}
+
+type reconcileCommand struct {
+	Account string `help:"Only this account's rows." placeholder:"ID"`
+}
+
+func (c *reconcileCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	if c.Account != "" {
+		if _, err := app.account(c.Account); err != nil {
+			return err
+		}
+	}
+	before, err := app.waiting(g)
+	if err != nil {
+		return err
+	}
+	if err := app.worker.Reconcile(g.ctx, c.Account); err != nil {
+		return err
+	}
+	after, err := app.waiting(g)
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(g.stdout, map[string]int{"waited": before, "settled": before - after, "waiting": after})
+	}
+	_, err = fmt.Fprintf(g.stdout, "%s waited for their call; %d were settled, %d still wait.\n", conversion.Count(before, "row"), before-after, after)
+	if err != nil {
+		return err
+	}
+	return app.worker.ReplyAll(g.ctx)
+}
+
+// waiting counts the rows that wait for their call.
+func (a *app) waiting(g *globals) (rows int, err error) {
+	err = a.store.UploadsWaiting(g.ctx, "", func(u *conversion.Upload) error {
+		rows += u.Tally.Of(conversion.Waiting)
+		return nil
+	})
+	return rows, err
+}
+
+type verifyCommand struct{}
+
+func (c *verifyCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	verified, err := app.store.Verify(g.ctx)
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		err = printJSON(g.stdout, verified)
+	} else {
+		_, err = fmt.Fprintf(g.stdout, "%s, %s, %d that don't agree\n", conversion.Count(verified.Conversions, "conversion"), conversion.Count(verified.Changes, "change"), verified.Mismatches)
+		for _, sentence := range verified.Sentences {
+			fmt.Fprintln(g.stdout, " ", sentence)
+		}
+	}
+	if err == nil && verified.Mismatches > 0 {
+		err = fmt.Errorf("the ledger doesn't add up in %s; restore a backup and tell us", conversion.Count(verified.Mismatches, "place"))
+	}
+	return err
+}
+
+type versionCommand struct{}
+
+// version is set by the release build.
+var version = "development"
+
+func (c *versionCommand) Run(g *globals) error {
+	revision := ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = s.Value
+			}
+		}
+	}
+	if g.JSON {
+		return printJSON(g.stdout, map[string]string{"version": version, "revision": revision})
+	}
+	_, err := fmt.Fprintln(g.stdout, "calltally", version, revision)
+	return err
+}

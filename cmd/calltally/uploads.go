@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"calltally/conversion"
+	"calltally/store"
+)
+
+type uploadsCommand struct {
+	List uploadsListCommand `cmd:"" help:"List uploads, newest first."`
+	Show uploadsShowCommand `cmd:"" help:"Show one upload's report again."`
+}
+
+type uploadsListCommand struct {
+	Account string `help:"Only this account's." placeholder:"ID"`
+	Limit   int    `default:"50" help:"How many at most; 0 for all."`
+}
+
+type uploadJSON struct {
+	Upload     int64  `json:"upload"`
+	Account    string `json:"account"`
+	Source     string `json:"source"`
+	File       string `json:"file"`
+	Takes      string `json:"takes"`
+	Size       int64  `json:"size"`
+	ReceivedAt string `json:"received_at"`
+	DecidedAt  string `json:"decided_at"`
+	State      string `json:"state"`
+	Code       string `json:"code"`
+	SameAs     int64  `json:"same_as"`
+	Rows       int    `json:"rows"`
+	Created    int    `json:"created"`
+	Updated    int    `json:"updated"`
+	Unchanged  int    `json:"unchanged"`
+	Waiting    int    `json:"waiting"`
+	Rejected   int    `json:"rejected"`
+}
+
+func (c *uploadsListCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	l := g.list("No uploads yet.", "upload", "account", "received (UTC)", "file", "state", "rows")
+	err = app.store.ListUploads(g.ctx, c.Account, c.Limit, func(u *conversion.Upload) error {
+		t := u.Tally
+		code, state, rows := "", string(u.State), fmt.Sprintf("%d (%d rejected, %d waiting)", t.Rows, t.Of(conversion.Rejected), t.Of(conversion.Waiting))
+		if u.Refusal != nil {
+			code, rows = string(u.Refusal.Code), string(u.Refusal.Code)
+		}
+		if u.Takes == conversion.TakesCalls && u.Refusal == nil {
+			rows = "call log"
+		}
+		return l.add(uploadJSON{
+			Upload: u.ID, Account: u.Account, Source: u.Source, File: u.Name, Takes: string(u.Takes), Size: u.Size, ReceivedAt: u.ReceivedAt.String(), DecidedAt: u.DecidedAt.String(),
+			State: state, Code: code, SameAs: u.SameAs, Rows: t.Rows, Created: t.Of(conversion.Created), Updated: t.Of(conversion.Updated),
+			Unchanged: t.Of(conversion.Unchanged), Waiting: t.Of(conversion.Waiting), Rejected: t.Of(conversion.Rejected),
+		}, u.ID, clipped(orDash(u.Account), 8), u.ReceivedAt.Time().Format("01-02 15:04"), clipped(u.Name, 22), state, rows)
+	})
+	if err != nil {
+		return err
+	}
+	return l.end()
+}
+
+type uploadsShowCommand struct {
+	Upload  int64  `arg:"" help:"The upload's number."`
+	Results string `help:"Write the results and fix files into this folder." type:"path" placeholder:"DIR"`
+}
+
+func (c *uploadsShowCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	upload, err := app.store.Upload(g.ctx, c.Upload)
+	if errors.Is(err, store.ErrNotFound) {
+		return usageError{fmt.Errorf("there is no upload %d; “calltally uploads list” names them", c.Upload)}
+	}
+	if err != nil {
+		return err
+	}
+	told, err := app.worker.Told(g.ctx, upload, 1)
+	if err != nil {
+		return err
+	}
+	return (&processCommand{Results: c.Results}).show(g, app.worker, told)
+}

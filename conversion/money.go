@@ -1,0 +1,217 @@
+package conversion
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/shopspring/decimal"
+	"golang.org/x/text/currency"
+)
+
+// Currency is an ISO 4217 code in capitals, or "" where none is known.
+type Currency string
+
+// ParseCurrency reads an ISO 4217 code in any case.
+func ParseCurrency(text string) (Currency, error) {
+	unit, err := currency.ParseISO(strings.ToUpper(strings.TrimSpace(text)))
+	if err != nil || unit.String() == "XXX" {
+		return "", fmt.Errorf("%q is not an ISO 4217 currency", text)
+	}
+	return Currency(unit.String()), nil
+}
+
+// Digits is the number of decimal places of the currency's minor unit: 2 for
+// USD, 0 for JPY, 3 for KWD.
+func (c Currency) Digits() int32 {
+	switch c {
+	case "USD", "EUR", "GBP", "CAD", "AUD", "":
+		return 2
+	}
+	unit, err := currency.ParseISO(string(c))
+	if err != nil {
+		return 2
+	}
+	scale, _ := currency.Standard.Rounding(unit)
+	return int32(scale)
+}
+
+// Amount is a sum of money as a whole number of the currency's minor unit
+// (cents), or the absence of one: a blank cell is not zero.
+type Amount struct {
+	Minor    int64
+	Currency Currency
+	Given    bool
+}
+
+// Cents returns a given amount of minor units.
+func Cents(minor int64, currency Currency) Amount {
+	return Amount{Minor: minor, Currency: currency, Given: true}
+}
+
+// String returns the amount as a plain decimal ("60.50"), or "" if not given.
+func (a Amount) String() string {
+	if !a.Given {
+		return ""
+	}
+	return decimal.New(a.Minor, -a.Currency.Digits()).StringFixed(a.Currency.Digits())
+}
+
+// Percent returns rate per cent of the amount, rounded half-even at the minor
+// unit.
+func (a Amount) Percent(rate decimal.Decimal) Amount {
+	exact := decimal.New(a.Minor, 0).Mul(rate).Shift(-2)
+	return Cents(exact.RoundBank(0).IntPart(), a.Currency)
+}
+
+// AmountFromDecimal turns an exact decimal into minor units. More decimal
+// places than the currency has are an error, never rounded.
+func AmountFromDecimal(d decimal.Decimal, c Currency) (Amount, error) {
+	minor := d.Shift(c.Digits())
+	if !minor.IsInteger() {
+		return Amount{}, fmt.Errorf("%w: %s has at most %d decimal places", ErrAmountInvalid, c, c.Digits())
+	}
+	if minor.Abs().GreaterThan(decimal.NewFromInt(math.MaxInt64 / 1000)) {
+		return Amount{}, fmt.Errorf("%w: too large", ErrAmountInvalid)
+	}
+	return Cents(minor.IntPart(), c), nil
+}
+
+var (
+	// ErrAmountInvalid says that the text is no sum of money.
+	ErrAmountInvalid = errors.New("not an amount")
+	// ErrAmountAmbiguous says that the text can be read as two different sums.
+	ErrAmountAmbiguous = errors.New("two readings are possible")
+	// ErrAmountCurrency says that the text carries the mark of another currency.
+	ErrAmountCurrency = errors.New("another currency")
+)
+
+// marks are the currency signs people type into amount cells. The dollar sign
+// is shared by many currencies and so names none of them.
+var marks = map[string]Currency{"$": "", "US$": "USD", "€": "EUR", "£": "GBP", "¥": "", "C$": "CAD", "A$": "AUD", "₹": "INR"}
+
+const maxAmountLength = 40
+
+// ParseAmount reads a sum of money as people write it: 1234.5, 1,234.50,
+// 1.234,50, $1,234.50, (5.00), 1 234,50. decimalMark ('.' or ',') is the mark
+// of the account's locale; it settles which reading is meant where a single
+// mark stands before three digits and the other reading is impossible. A blank
+// text is an amount that is not given.
+func ParseAmount(text string, c Currency, decimalMark byte) (Amount, error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return Amount{}, nil
+	}
+	if len(text) > maxAmountLength {
+		return Amount{}, fmt.Errorf("%w: longer than %d characters", ErrAmountInvalid, maxAmountLength)
+	}
+	digits, negative, err := stripMarks(text, c)
+	if err != nil {
+		return Amount{}, err
+	}
+	plain, err := settleSeparators(digits, decimalMark)
+	if err != nil {
+		return Amount{}, err
+	}
+	exact, err := decimal.NewFromString(plain)
+	if err != nil {
+		return Amount{}, ErrAmountInvalid
+	}
+	if negative {
+		exact = exact.Neg()
+	}
+	return AmountFromDecimal(exact, c)
+}
+
+// stripMarks takes sign, parentheses and currency marks off an amount.
+func stripMarks(text string, c Currency) (digits string, negative bool, err error) {
+	if inner, ok := strings.CutPrefix(text, "("); ok && strings.HasSuffix(inner, ")") {
+		text, negative = strings.TrimSpace(strings.TrimSuffix(inner, ")")), true
+	}
+	start := strings.IndexAny(text, "0123456789.,")
+	end := strings.LastIndexAny(text, "0123456789") + 1
+	if start < 0 || end <= start {
+		return "", false, ErrAmountInvalid
+	}
+	for _, outside := range []string{text[:start], text[end:]} {
+		if strings.Contains(outside, "-") || strings.Contains(outside, "−") {
+			if negative {
+				return "", false, ErrAmountInvalid
+			}
+			negative = true
+			outside = strings.NewReplacer("-", "", "−", "").Replace(outside)
+		}
+		outside = strings.TrimSpace(strings.Trim(strings.TrimSpace(outside), "+"))
+		if outside == "" {
+			continue
+		}
+		marked, known := marks[outside]
+		if !known {
+			if marked, err = ParseCurrency(outside); err != nil {
+				return "", false, ErrAmountInvalid
+			}
+		}
+		if marked != "" && marked != c {
+			return "", false, fmt.Errorf("%w: %s", ErrAmountCurrency, marked)
+		}
+	}
+	return text[start:end], negative, nil
+}
+
+// settleSeparators turns grouped digits into a plain decimal, if there is one
+// way to read them.
+func settleSeparators(digits string, decimalMark byte) (string, error) {
+	digits = strings.NewReplacer(" ", "'", "\u00a0", "'", "\u202f", "'", "’", "'").Replace(digits)
+	asGrouped := func(groups string, mark byte) (string, bool) { return readGrouped(digits, groups, mark) }
+	withPoint, point := asGrouped(",'", '.')
+	withComma, comma := asGrouped(".'", ',')
+	switch {
+	case point && comma && withPoint == withComma:
+		return withPoint, nil
+	case point && comma:
+		// A single mark before three digits: 1,234 or 1.234.
+		locals := withPoint
+		if decimalMark == ',' {
+			locals = withComma
+		}
+		if strings.Contains(locals, ".") {
+			return locals, nil
+		}
+		return "", fmt.Errorf("%w: %s or %s", ErrAmountAmbiguous, withPoint, withComma)
+	case point:
+		return withPoint, nil
+	case comma:
+		return withComma, nil
+	}
+	return "", ErrAmountInvalid
+}
+
+// readGrouped reads digits whose thousands are set apart by one of the marks
+// in groups and whose decimals follow mark.
+func readGrouped(digits, groups string, mark byte) (string, bool) {
+	whole, fraction, hasFraction := strings.Cut(digits, string(mark))
+	if strings.Trim(fraction, "0123456789") != "" || hasFraction && fraction == "" && whole == "" {
+		return "", false
+	}
+	at := strings.IndexAny(whole, groups)
+	if at >= 0 {
+		parts := strings.Split(whole, whole[at:at+1])
+		for i, part := range parts {
+			if len(part) != 3 && (i > 0 || len(part) == 0 || len(part) > 3) {
+				return "", false
+			}
+		}
+		whole = strings.Join(parts, "")
+	}
+	if strings.Trim(whole, "0123456789") != "" {
+		return "", false
+	}
+	if whole == "" {
+		whole = "0"
+	}
+	if fraction == "" {
+		return whole, true
+	}
+	return whole + "." + fraction, true
+}

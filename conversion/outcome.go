@@ -1,0 +1,105 @@
+package conversion
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Verdict is what became of a row.
+type Verdict uint8
+
+// The verdicts, in the order reports list them.
+const (
+	Created Verdict = iota + 1
+	Updated
+	Incremented
+	Repeated
+	Unchanged
+	Ignored
+	Waiting
+	Rejected
+)
+
+// Verdicts lists every verdict in the order reports list them.
+var Verdicts = []Verdict{Created, Updated, Incremented, Repeated, Unchanged, Ignored, Waiting, Rejected}
+
+var verdictNames = [...]string{"", "created", "updated", "incremented", "repeated", "unchanged", "ignored", "waiting", "rejected"}
+
+func (v Verdict) String() string { return verdictNames[v] }
+
+// MarshalText writes the verdict's name.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// Applied reports whether the ledger holds what the row says: it need never be
+// decided again.
+func (v Verdict) Applied() bool { return v != Waiting && v != Rejected && v != Ignored }
+
+// Outcome is what became of one row: one verdict, one code, one sentence.
+type Outcome struct {
+	Line    int
+	Verdict Verdict
+	// Code is set for rejected and waiting rows: the first thing wrong.
+	Code    Code
+	Message string
+	// Column and Value name the cell that Code is about, if one is.
+	Column, Value string
+
+	CallID       string // the call provider's id
+	CallStart    Millis
+	ConversionID int64 // 0 for none
+
+	PayoutBefore, PayoutAfter Amount
+	// Rule says how the money came about: "10% of 60.50 = 6.05".
+	Rule string
+
+	Near []NearMiss
+	// Shift is set on an unmatched row whose caller has a call a whole number of
+	// quarter hours away: seconds from the row's time to the call's.
+	Shift int
+}
+
+// NearMiss is a call that was not chosen, and why.
+type NearMiss struct {
+	CallID string `json:"call_id"`
+	Why    string `json:"why"`
+}
+
+// Tally counts outcomes by verdict. The counts always sum to Rows.
+type Tally struct {
+	Rows   int
+	Counts [Rejected + 1]int
+}
+
+// Add counts outcomes.
+func (t *Tally) Add(outcomes ...Outcome) {
+	for i := range outcomes {
+		t.Rows++
+		t.Counts[outcomes[i].Verdict]++
+	}
+}
+
+// Of returns how many rows met a verdict.
+func (t Tally) Of(v Verdict) int { return t.Counts[v] }
+
+// String returns the tally as a sentence: "3 rows: 2 created, 1 rejected".
+func (t Tally) String() string {
+	var parts []string
+	for _, v := range Verdicts {
+		if n := t.Of(v); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, v))
+		}
+	}
+	rows := Count(t.Rows, "row")
+	if len(parts) == 0 {
+		return rows
+	}
+	return rows + ": " + strings.Join(parts, ", ")
+}
+
+// Count writes a number with its noun: "1 row", "3 rows".
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,128 @@
+package conversion
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/nyaruka/phonenumbers"
+)
+
+// Phone is a telephone number in E.164: its digits without the plus, as one
+// integer. E.164 has at most 15 digits and never starts with a zero, so every
+// number fits and zero means "no number".
+type Phone int64
+
+// String returns the number as +12125550123, or "" for none.
+func (p Phone) String() string {
+	if p == 0 {
+		return ""
+	}
+	return "+" + strconv.FormatInt(int64(p), 10)
+}
+
+// Masked returns the number with all but its last two digits hidden, for logs.
+func (p Phone) Masked() string {
+	if p == 0 {
+		return ""
+	}
+	digits := strconv.FormatInt(int64(p), 10)
+	return "+" + strings.Repeat("*", max(len(digits)-2, 0)) + digits[max(len(digits)-2, 0):]
+}
+
+var (
+	// ErrPhoneDamaged says that a spreadsheet turned the number into
+	// scientific notation and its last digits are gone.
+	ErrPhoneDamaged = errors.New("a spreadsheet destroyed its digits")
+	// ErrPhoneInvalid says that the text is no telephone number.
+	ErrPhoneInvalid = errors.New("not a telephone number")
+)
+
+// withheld are the words and the service number (266696687 spells ANONYMOUS)
+// that networks put in place of a caller who hid theirs.
+var withheld = map[string]bool{
+	"anonymous": true, "anonymus": true, "blocked": true, "private": true, "restricted": true,
+	"unavailable": true, "unknown": true, "withheld": true, "nocallerid": true,
+	"notavailable": true, "na": true, "none": true, "null": true, "hidden": true,
+	"266696687": true, "+266696687": true,
+}
+
+// ParsePhone reads a telephone number as people write it; region (ISO 3166,
+// "US") is the country of numbers without a country code. A blank or withheld
+// number is no number and no error.
+func ParsePhone(text, region string) (Phone, error) {
+	text = strings.TrimSpace(strings.Map(dropInvisible, text))
+	if text == "" || text == "-" {
+		return 0, nil
+	}
+	if p, ok := plainE164(text); ok {
+		return p, nil
+	}
+	if withheld[strings.ToLower(strings.NewReplacer(" ", "", "/", "", "-", "", ".", "").Replace(text))] {
+		return 0, nil
+	}
+	if IsScientific(text) {
+		return 0, ErrPhoneDamaged
+	}
+	// A country calling code without its plus, as spreadsheets leave it.
+	if digits := strings.TrimLeft(text, "0123456789"); digits == "" && len(text) >= 11 && text[0] != '0' {
+		if p, err := parsePossible("+"+text, region); err == nil && (region != "US" && region != "CA" || text[0] == '1' || len(text) > 11) {
+			return p, nil
+		}
+	}
+	return parsePossible(text, region)
+}
+
+func parsePossible(text, region string) (Phone, error) {
+	number, err := phonenumbers.Parse(text, region)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrPhoneInvalid, err)
+	}
+	if !phonenumbers.IsPossibleNumber(number) {
+		return 0, ErrPhoneInvalid
+	}
+	number.Extension = nil
+	digits := strings.TrimPrefix(phonenumbers.Format(number, phonenumbers.E164), "+")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n == 0 {
+		return 0, ErrPhoneInvalid
+	}
+	return Phone(n), nil
+}
+
+// plainE164 reads what most files hold without asking the phone library, which
+// takes microseconds: a North American number in full E.164.
+func plainE164(text string) (Phone, bool) {
+	if len(text) != 12 || text[0] != '+' || text[1] != '1' || text[2] < '2' {
+		return 0, false
+	}
+	var n int64
+	for _, c := range []byte(text[1:]) {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return Phone(n), true
+}
+
+// IsScientific reports whether a text is a number in scientific notation
+// (4.47911E+11), the mark of a spreadsheet that has rounded a long number.
+func IsScientific(text string) bool {
+	mantissa, exponent, found := strings.Cut(strings.ToUpper(strings.TrimSpace(text)), "E+")
+	if !found || mantissa == "" || exponent == "" {
+		return false
+	}
+	return strings.Trim(mantissa, "0123456789.,-") == "" && strings.Trim(exponent, "0123456789") == ""
+}
+
+// dropInvisible removes the marks that copying from web pages and address
+// books leaves around numbers, and keeps everything else.
+func dropInvisible(r rune) rune {
+	if unicode.Is(unicode.Cf, r) {
+		return -1
+	}
+	return r
+}

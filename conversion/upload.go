@@ -1,0 +1,75 @@
+package conversion
+
+// UploadState is how far an upload has come. See ARCHITECTURE.md for the
+// drawing.
+type UploadState string
+
+// The states of an upload.
+const (
+	Received UploadState = "received"
+	Deciding UploadState = "deciding"
+	Decided  UploadState = "decided"
+	Refused  UploadState = "refused"
+)
+
+// Upload is a delivery that we own: its bytes are stored and it has an
+// identity.
+type Upload struct {
+	ID      int64
+	Account string // the account's id; "" if none could be told
+	Source  string
+	// Origin is where the source had it; with Digest it is the identity.
+	Origin string
+	Name   string // the file's name as sent; shown, never used as a path
+	Digest [32]byte
+	Size   int64
+	Takes  Takes
+	// Dialect is the source's setting; "" means the account's.
+	Dialect    string
+	ReceivedAt Millis
+	DecidedAt  Millis
+	State      UploadState
+	Refusal    *Refusal
+	// Reading is how the file was read; zero until it was.
+	Reading Reading
+	Tally   Tally
+	// Diagnosis is what the whole file has in common, in one sentence.
+	Diagnosis string
+	// Cursor is the last line decided; what follows it is still to do.
+	Cursor int
+	Mail   MailOrigin
+	// SameAs is an earlier upload of the same bytes; 0 for none, or if Again asks
+	// not to look for one.
+	SameAs int64
+	Again  bool
+}
+
+// Takes is what a source's files hold.
+type Takes string
+
+// What files hold.
+const (
+	TakesConversions Takes = "conversions"
+	TakesCalls       Takes = "calls"
+)
+
+// MailOrigin is what a reply needs to know of the mail that carried a file.
+type MailOrigin struct {
+	// ReplyTo is the sender's address; "" if it must not be answered.
+	ReplyTo    string   `json:",omitempty"`
+	Subject    string   `json:",omitempty"`
+	MessageID  string   `json:",omitempty"`
+	References []string `json:",omitempty"`
+}
+
+// Reading is how a file was read, reported back to its sender.
+type Reading struct {
+	Dialect   string
+	Delimiter string
+	Encoding  string
+	Zone      string
+	DateOrder DateOrder
+	Rows      int
+	// Notes are sentences about the whole file that are worth telling.
+	Notes []string
+}

@@ -1,0 +1,366 @@
+// Package folder turns the files of a watched folder into deliveries. A file is
+// taken when it is complete, claimed by renaming it into work/, and put into
+// processed/ or rejected/ once it is durably ours. It works on network shares:
+// looking is what counts, and the operating system's notices only hint.
+package folder
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"calltally/conversion"
+	"calltally/ingest"
+)
+
+// Folder is a watched folder.
+type Folder struct {
+	Label   string
+	Path    string
+	Account string
+	Takes   conversion.Takes
+	Dialect string
+	// Settle is how long a file must stay as it is before it counts as complete.
+	Settle time.Duration
+	Now    func() time.Time
+
+	mu   sync.Mutex
+	seen map[string]sighting
+}
+
+// sighting is what a file looked like when it was last looked at.
+type sighting struct {
+	size int64
+	time time.Time // of its last change, by its file system
+	at   time.Time // when we first saw it so, by our clock
+}
+
+const (
+	workFolder      = "work"
+	processedFolder = "processed"
+	rejectedFolder  = "rejected"
+	resultsFolder   = "results"
+)
+
+// Name returns the source's name.
+func (f *Folder) Name() string { return f.Label }
+
+// Deliveries yields the files that were claimed before and not finished, then
+// those that are complete now, oldest first.
+func (f *Folder) Deliveries(ctx context.Context) iter.Seq2[*ingest.Delivery, error] {
+	return func(yield func(*ingest.Delivery, error) bool) {
+		root, err := f.open()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer root.Close()
+		claimed, err := claimedFiles(root)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, name := range claimed {
+			if !yield(f.delivery(name), nil) || ctx.Err() != nil {
+				return
+			}
+		}
+		complete, err := f.complete(root)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, name := range complete {
+			claimed, err := claim(root, name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // someone took it away
+			}
+			var d *ingest.Delivery
+			if err == nil {
+				d = f.delivery(claimed)
+			}
+			if !yield(d, err) || ctx.Err() != nil {
+				return
+			}
+		}
+	}
+}
+
+// open opens the folder and makes the folders inside it.
+func (f *Folder) open() (*os.Root, error) {
+	root, err := os.OpenRoot(f.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open folder: %w", err)
+	}
+	for _, name := range []string{workFolder, processedFolder, rejectedFolder, resultsFolder} {
+		if err := root.Mkdir(name, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			root.Close()
+			return nil, fmt.Errorf("make folder %s: %w", name, err)
+		}
+	}
+	return root, nil
+}
+
+// A claimed file's name is a token, a tilde and the name it came with. The token
+// makes it a delivery of its own, even if a file of that name comes again.
+const tokenMark = "~"
+
+// claimedFiles lists the files in work/.
+func claimedFiles(root *os.Root) ([]string, error) {
+	entries, err := readDir(root, workFolder)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Type().IsRegular() && strings.Contains(e.Name(), tokenMark) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
+	dir, err := root.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read folder: %w", err)
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(-1)
+	if err != nil {
+		return nil, fmt.Errorf("read folder: %w", err)
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
+	return entries, nil
+}
+
+// complete lists the files that have not changed since they were first seen at
+// least Settle ago, oldest first.
+func (f *Folder) complete(root *os.Root) ([]string, error) {
+	entries, err := readDir(root, ".")
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now, seen := f.Now(), map[string]sighting{}
+	var names []string
+	for _, e := range entries {
+		if !e.Type().IsRegular() || temporary(e.Name()) {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			continue // vanished
+		}
+		s := sighting{size: info.Size(), time: info.ModTime(), at: now}
+		if before, ok := f.seen[e.Name()]; ok && before.size == s.size && before.time.Equal(s.time) {
+			s.at = before.at
+			if now.Sub(s.at) >= f.Settle {
+				names = append(names, e.Name())
+			}
+		}
+		seen[e.Name()] = s
+	}
+	f.seen = seen
+	slices.SortStableFunc(names, func(a, b string) int { return seen[a].time.Compare(seen[b].time) })
+	return names, nil
+}
+
+// temporary reports whether a name is one that programs give unfinished files.
+func temporary(name string) bool {
+	lower := strings.ToLower(name)
+	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "~$") || strings.HasSuffix(name, "~") ||
+		slices.Contains([]string{".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", ".lock"}, filepath.Ext(lower))
+}
+
+// claim renames a file into work/ and makes the rename durable.
+func claim(root *os.Root, name string) (string, error) {
+	var token [8]byte
+	_, _ = rand.Read(token[:]) // never fails
+	claimed := hex.EncodeToString(token[:]) + tokenMark + name
+	if len(claimed) > 250 {
+		claimed = claimed[:200] + filepath.Ext(claimed)
+	}
+	if err := root.Rename(name, filepath.Join(workFolder, claimed)); err != nil {
+		return "", fmt.Errorf("claim file: %w", err)
+	}
+	return claimed, errors.Join(syncDir(root, "."), syncDir(root, workFolder))
+}
+
+// syncDir makes the names in a folder durable. File systems that can't (some
+// network shares) say so with an error that means nothing to us.
+func syncDir(root *os.Root, name string) error {
+	dir, err := root.Open(name)
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	return nil
+}
+
+func (f *Folder) delivery(claimed string) *ingest.Delivery {
+	token, name, _ := strings.Cut(claimed, tokenMark)
+	return &ingest.Delivery{
+		Source: f.Label, Origin: "file " + token, Name: name, Account: f.Account, Takes: f.Takes, Dialect: f.Dialect,
+		Open: func() (io.ReadCloser, error) { return f.openClaimed(claimed) },
+		Ack:  func(_ context.Context, d ingest.Disposition) error { return f.finish(claimed, name, d) },
+	}
+}
+
+func (f *Folder) openClaimed(claimed string) (io.ReadCloser, error) {
+	root, err := os.OpenRoot(f.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.Open(filepath.Join(workFolder, claimed))
+}
+
+// finish puts a claimed file where it belongs.
+func (f *Folder) finish(claimed, name string, d ingest.Disposition) error {
+	root, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	to := rejectedFolder
+	if d == ingest.Accepted {
+		to = filepath.Join(processedFolder, f.Now().Format(time.DateOnly))
+		if err := root.Mkdir(to, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("make folder %s: %w", to, err)
+		}
+	}
+	target, err := freeName(root, to, name)
+	if err != nil {
+		return err
+	}
+	if err := root.Rename(filepath.Join(workFolder, claimed), target); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("put file away: %w", err)
+	}
+	return errors.Join(syncDir(root, to), syncDir(root, workFolder))
+}
+
+// freeName finds a name in a folder that no file has yet: name.csv, name-2.csv …
+func freeName(root *os.Root, folder, name string) (string, error) {
+	extension := filepath.Ext(name)
+	for n := 1; ; n++ {
+		candidate := name
+		if n > 1 {
+			candidate = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, extension), n, extension)
+		}
+		candidate = filepath.Join(folder, candidate)
+		if _, err := root.Lstat(candidate); errors.Is(err, fs.ErrNotExist) {
+			return candidate, nil
+		} else if err != nil {
+			return "", fmt.Errorf("put file away: %w", err)
+		}
+	}
+}
+
+// PutReport writes a report file into results/, complete or not at all.
+func (f *Folder) PutReport(_ context.Context, name string, write func(io.Writer) error) error {
+	root, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	temporary := filepath.Join(resultsFolder, "."+name+".tmp")
+	out, err := root.Create(temporary)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := errors.Join(write(out), out.Sync(), out.Close()); err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", name, err), root.Remove(temporary))
+	}
+	if err := root.Rename(temporary, filepath.Join(resultsFolder, name)); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return syncDir(root, resultsFolder)
+}
+
+// Wake waits until something changes in the folder, and then a little longer:
+// a file is only complete when it has stayed as it is.
+func (f *Folder) Wake(ctx context.Context) error {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch folder: %w", err)
+	}
+	defer watcher.Close()
+	if err := watcher.Add(f.Path); err != nil {
+		return fmt.Errorf("watch folder: %w", err)
+	}
+	if f.settling() {
+		return pause(ctx, f.Settle)
+	}
+	for {
+		select {
+		case event := <-watcher.Events:
+			if !temporary(filepath.Base(event.Name)) && !event.Has(fsnotify.Chmod) {
+				return nil
+			}
+		case err := <-watcher.Errors:
+			return fmt.Errorf("watch folder: %w", err)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// settling reports whether a file was seen that may be complete soon.
+func (f *Folder) settling() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.seen) > 0
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+	return nil
+}
+
+// Probe looks at the folder, for checks.
+func (f *Folder) Probe(context.Context) (string, error) {
+	root, err := f.open()
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	if err := f.PutReport(context.Background(), "calltally-check", func(io.Writer) error { return nil }); err != nil {
+		return "", err
+	}
+	if err := root.Remove(filepath.Join(resultsFolder, "calltally-check")); err != nil {
+		return "", err
+	}
+	entries, err := readDir(root, ".")
+	if err != nil {
+		return "", err
+	}
+	files := 0
+	for _, e := range entries {
+		if e.Type().IsRegular() && !temporary(e.Name()) {
+			files++
+		}
+	}
+	return fmt.Sprintf("%s to take; results can be written", conversion.Count(files, "file")), nil
+}

@@ -1,0 +1,291 @@
+package mailbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+)
+
+// Server is where a mailbox is and how to log in.
+type Server struct {
+	Address  string // host:port
+	TLS      *tls.Config
+	StartTLS bool // upgrade a plain connection; otherwise TLS from the start
+	Plain    bool // no TLS at all: loopback only
+	User     string
+	Password string
+}
+
+// conn is one IMAP session. It owns every call of the client library, because
+// that has no deadlines and no contexts: each wait here has both.
+type conn struct {
+	client *imapclient.Client
+	woken  chan struct{}
+}
+
+// dial connects and logs in.
+func dial(ctx context.Context, server Server) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	dialer := net.Dialer{Timeout: 20 * time.Second, KeepAlive: 30 * time.Second}
+	raw, err := dialer.DialContext(ctx, "tcp", server.Address)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", server.Address, err)
+	}
+	c := &conn{woken: make(chan struct{}, 1)}
+	stop := context.AfterFunc(ctx, func() { raw.Close() })
+	defer stop()
+	if err := c.greet(ctx, raw, server); err != nil {
+		raw.Close()
+		return nil, fmt.Errorf("connect to %s: %w", server.Address, err)
+	}
+	if err := c.do(ctx, "log in", func() error { return c.client.Login(server.User, server.Password).Wait() }); err != nil {
+		c.client.Close()
+		return nil, fmt.Errorf("%s as %s: %w", server.Address, server.User, err)
+	}
+	return c, nil
+}
+
+// greet makes the session on a connection, with TLS before anything secret.
+func (c *conn) greet(ctx context.Context, raw net.Conn, server Server) (err error) {
+	options := &imapclient.Options{TLSConfig: server.TLS, UnilateralDataHandler: &imapclient.UnilateralDataHandler{
+		Mailbox: func(data *imapclient.UnilateralDataMailbox) {
+			if data.NumMessages != nil {
+				select {
+				case c.woken <- struct{}{}:
+				default:
+				}
+			}
+		},
+	}}
+	switch {
+	case server.Plain:
+		c.client = imapclient.New(raw, options)
+	case server.StartTLS:
+		if c.client, err = imapclient.NewStartTLS(raw, options); err != nil {
+			return err
+		}
+	default:
+		secure := tls.Client(raw, server.TLS)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return err
+		}
+		c.client = imapclient.New(secure, options)
+	}
+	return c.do(ctx, "greeting", c.client.WaitGreeting)
+}
+
+// do waits for f at most until ctx ends; then it closes the connection, which is
+// the only way to end a wait.
+func (c *conn) do(ctx context.Context, what string, f func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	return c.within(ctx, what, f)
+}
+
+func (c *conn) within(ctx context.Context, what string, f func() error) error {
+	stop := context.AfterFunc(ctx, func() { c.client.Close() })
+	err := f()
+	if !stop() && ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+func (c *conn) has(capability imap.Cap) bool { return c.client.Caps().Has(capability) }
+
+// alive asks the server for a sign of life.
+func (c *conn) alive(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return c.do(ctx, "noop", func() error { return c.client.Noop().Wait() }) == nil
+}
+
+// pending returns the mails that were not processed yet, oldest first. Whether a
+// person has read them says nothing.
+func (c *conn) pending(ctx context.Context, folder string) ([]imap.UID, error) {
+	if err := c.do(ctx, "open "+folder, func() error { _, err := c.client.Select(folder, nil).Wait(); return err }); err != nil {
+		return nil, err
+	}
+	var uids []imap.UID
+	err := c.do(ctx, "search", func() error {
+		found, err := c.client.UIDSearch(&imap.SearchCriteria{NotFlag: []imap.Flag{processedKeyword, imap.FlagDeleted}}, nil).Wait()
+		if err == nil {
+			uids = found.AllUIDs()
+		}
+		return err
+	})
+	slices.Sort(uids)
+	return uids, err
+}
+
+// fetched is a mail on this side.
+type fetched struct {
+	path     string
+	size     int64
+	digest   string // of the mail's bytes
+	tooLarge bool   // only the header was fetched
+}
+
+var (
+	errGone = errors.New("the mail is gone")
+	errCut  = errors.New("the mail arrived cut short")
+)
+
+// fetch copies a mail into the spool folder without marking it read. A mail
+// over the limit is not fetched, but for its header.
+func (c *conn) fetch(ctx context.Context, uid imap.UID, limit int64, spool string) (*fetched, error) {
+	size, err := c.size(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	f := &fetched{path: filepath.Join(spool, "mail.eml"), size: size, tooLarge: size > limit}
+	section := &imap.FetchItemBodySection{Peek: true}
+	if f.tooLarge {
+		section.Specifier = imap.PartSpecifierHeader
+	}
+	out, err := os.Create(f.path)
+	if err != nil {
+		return nil, fmt.Errorf("spool mail: %w", err)
+	}
+	defer out.Close()
+	digest := sha256.New()
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	err = c.within(ctx, "fetch mail", func() error { return c.copySection(uid, section, io.MultiWriter(out, digest)) })
+	if err != nil {
+		return nil, err
+	}
+	f.digest = fmt.Sprintf("%x", digest.Sum(nil)[:16])
+	return f, out.Close()
+}
+
+// size asks how large a mail is before any of it is fetched.
+func (c *conn) size(ctx context.Context, uid imap.UID) (size int64, err error) {
+	found := false
+	err = c.do(ctx, "fetch size", func() error {
+		messages, err := c.client.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, RFC822Size: true}).Collect()
+		for _, m := range messages {
+			if m.UID == uid {
+				size, found = m.RFC822Size, true
+			}
+		}
+		return err
+	})
+	if err == nil && !found {
+		err = errGone
+	}
+	return size, err
+}
+
+// copySection streams one section of a mail. It counts only if every byte of
+// the literal came and the server said that it was done.
+func (c *conn) copySection(uid imap.UID, section *imap.FetchItemBodySection, to io.Writer) error {
+	cmd := c.client.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
+	result := errGone
+	for message := cmd.Next(); message != nil; message = cmd.Next() {
+		for item := message.Next(); item != nil; item = message.Next() {
+			body, ok := item.(imapclient.FetchItemDataBodySection)
+			if !ok || body.Literal == nil {
+				continue
+			}
+			n, err := io.Copy(to, body.Literal)
+			switch {
+			case err != nil:
+				result = err
+			case n != body.Literal.Size():
+				result = errCut
+			default:
+				result = nil
+			}
+		}
+	}
+	if err := cmd.Close(); err != nil {
+		return err
+	}
+	return result
+}
+
+// file puts a mail away: moved where that is safe, else marked with a keyword.
+func (c *conn) file(ctx context.Context, uid imap.UID, folder string) error {
+	uids := imap.UIDSetNum(uid)
+	if c.has(imap.CapMove) {
+		err := c.intoFolder(ctx, folder, func() error { _, err := c.client.Move(uids, folder).Wait(); return err })
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		return c.mark(ctx, uids, processedKeyword)
+	}
+	if !c.has(imap.CapUIDPlus) {
+		return c.mark(ctx, uids, processedKeyword)
+	}
+	// Each step waits for the one before it: a copy that failed must not be
+	// followed by a removal.
+	err := c.intoFolder(ctx, folder, func() error { _, err := c.client.Copy(uids, folder).Wait(); return err })
+	if err != nil {
+		return c.mark(ctx, uids, processedKeyword)
+	}
+	if err := c.mark(ctx, uids, imap.FlagDeleted); err != nil {
+		return err
+	}
+	return c.do(ctx, "expunge", func() error { return c.client.UIDExpunge(uids).Close() })
+}
+
+// intoFolder does what needs a folder; if that fails, the folder is made and it
+// is tried once more.
+func (c *conn) intoFolder(ctx context.Context, folder string, f func() error) error {
+	err := c.do(ctx, "move mail", f)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if err := c.do(ctx, "make folder "+folder, func() error { return c.client.Create(folder, nil).Wait() }); err != nil {
+		return err
+	}
+	return c.do(ctx, "move mail", f)
+}
+
+func (c *conn) mark(ctx context.Context, uids imap.UIDSet, flag imap.Flag) error {
+	return c.do(ctx, "mark mail", func() error {
+		return c.client.Store(uids, &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{flag}}, nil).Close()
+	})
+}
+
+// idle waits until the server tells of a new mail or ctx ends.
+func (c *conn) idle(ctx context.Context) error {
+	if !c.has(imap.CapIdle) {
+		<-ctx.Done()
+		return nil
+	}
+	select {
+	case <-c.woken: // told while we were busy
+		return nil
+	default:
+	}
+	var idling *imapclient.IdleCommand
+	fresh := context.WithoutCancel(ctx)
+	err := c.do(fresh, "idle", func() (err error) { idling, err = c.client.Idle(); return err })
+	if err != nil {
+		return err
+	}
+	select {
+	case <-c.woken:
+	case <-ctx.Done():
+	case <-c.client.Closed():
+		return errors.New("the server ended the connection")
+	}
+	return c.do(fresh, "end idle", func() error { return errors.Join(idling.Close(), idling.Wait()) })
+}

@@ -1,0 +1,310 @@
+package matcher
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"calltally/conversion"
+)
+
+// Candidates are what a claim is decided against.
+type Candidates struct {
+	// Match is the claim's call, as FindCall chose it.
+	Match Match
+	// Prior is the newest conversion held under the claim's key.
+	Prior *conversion.Conversion
+	// Referenced is the newest conversion with the claim's reference id, Parent
+	// the one with its parent reference id.
+	Referenced, Parent *conversion.Conversion
+	// Repeated is set if an earlier file has applied the same row.
+	Repeated bool
+}
+
+// Decision is what a claim does to the ledger. Change and Conversion are nil if
+// it does nothing.
+type Decision struct {
+	Outcome    conversion.Outcome
+	Change     *conversion.Change
+	Conversion *conversion.Conversion // as it is after the change
+}
+
+// Decide says what a claim does, given the call it means and what the ledger
+// holds. upload is the upload the claim came in.
+func Decide(claim *conversion.Claim, found Candidates, policy Policy, upload int64) Decision {
+	d := decider{claim: claim, found: found, policy: policy, id: conversion.MakeID(upload, claim.Line)}
+	d.outcome.Line = claim.Line
+	switch {
+	case claim.ParentReferenceID != "":
+		return d.addressed()
+	case claim.Web:
+		return d.byKey(nil)
+	case found.Match.Call == nil:
+		return d.unmatched()
+	}
+	call := found.Match.Call
+	d.outcome.CallID, d.outcome.CallStart = call.CallID, call.Start
+	if r := found.Referenced; r != nil && r.Call != 0 && r.Call != call.ID {
+		return d.reject(conversion.CluesConflict, "reference_id", claim.ReferenceID,
+			"The start time means call %s, but reference_id %q was used before for conversion %d on another call. Correct one of them.",
+			call.CallID, claim.ReferenceID, r.ID)
+	}
+	return d.byKey(call)
+}
+
+// decider carries one claim through its decision.
+type decider struct {
+	claim   *conversion.Claim
+	found   Candidates
+	policy  Policy
+	id      int64
+	outcome conversion.Outcome
+}
+
+func (d *decider) reject(code conversion.Code, column, value, format string, args ...any) Decision {
+	d.outcome.Verdict, d.outcome.Code = conversion.Rejected, code
+	d.outcome.Column, d.outcome.Value = column, value
+	d.outcome.Message = fmt.Sprintf(format, args...)
+	return Decision{Outcome: d.outcome}
+}
+
+// unmatched rejects a claim without a call, or has it wait for a call that may
+// still come.
+func (d *decider) unmatched() Decision {
+	match := d.found.Match
+	d.outcome.Near = match.Tied
+	wait := d.policy.Account.WaitForCalls
+	decision := d.reject(match.Code, "start_time", "", "%s", match.Sentence)
+	if match.Code == conversion.CallNotFound && wait > 0 && d.claim.Start.First.To > d.policy.Now-millis(wait) {
+		decision.Outcome.Verdict = conversion.Waiting
+		until := d.claim.Start.First.From + millis(wait)
+		decision.Outcome.Message += fmt.Sprintf(" The row waits for the call until %s.", d.policy.clock(until))
+	}
+	return decision
+}
+
+// addressed updates the conversion that the claim names.
+func (d *decider) addressed() Decision {
+	parent := d.found.Parent
+	if parent == nil {
+		return d.reject(conversion.ConversionNotFound, "parent_reference_id", d.claim.ParentReferenceID,
+			"No conversion has reference_id %q. Send that one first, or correct parent_reference_id.", d.claim.ParentReferenceID)
+	}
+	return d.update(parent, d.found.Match.Call)
+}
+
+// byKey decides a claim by what is held under its key.
+func (d *decider) byKey(call *conversion.Call) Decision {
+	rules, _ := d.policy.Account.RulesFor(d.claim.EventType)
+	for _, part := range rules.Key {
+		if part == conversion.KeyReferenceID && d.claim.ReferenceID == "" {
+			return d.reject(conversion.OptionMissing, "reference_id", "", "reference_id is blank, and the account tells conversions apart by it. Fill it in.")
+		}
+	}
+	prior := d.found.Prior
+	switch {
+	case !rules.Idempotent() && !rules.ApplyRepeats && d.found.Repeated:
+		d.outcome.Verdict = conversion.Unchanged
+		d.outcome.Message = "An earlier file had this very row, and it was applied then."
+		if prior != nil {
+			d.outcome.ConversionID, d.outcome.PayoutBefore, d.outcome.PayoutAfter = prior.ID, prior.Payout, prior.Payout
+		}
+		return Decision{Outcome: d.outcome}
+	case prior == nil || rules.Mode == conversion.ModeCreate:
+		return d.create(call)
+	case rules.Mode == conversion.ModeIgnore:
+		d.outcome.Verdict = conversion.Ignored
+		d.outcome.ConversionID, d.outcome.PayoutBefore, d.outcome.PayoutAfter = prior.ID, prior.Payout, prior.Payout
+		d.outcome.Message = fmt.Sprintf("Conversion %d is already held for this (line %d of upload %d), and repeats are ignored.",
+			prior.ID, conversion.LineOf(prior.ID), conversion.UploadOf(prior.ID))
+		return Decision{Outcome: d.outcome}
+	}
+	return d.update(prior, call)
+}
+
+// create makes a new conversion.
+func (d *decider) create(call *conversion.Call) Decision {
+	claim := d.claim
+	made := &conversion.Conversion{
+		ID: d.id, Key: KeyOf(claim, call, d.policy), OccurredAt: d.policy.Now, Sale: claim.Sale,
+		Details: conversion.Details{
+			ReferenceID: claim.ReferenceID, EventType: claim.EventType, ReasonCode: claim.ReasonCode,
+			SKUs: claim.SKUs, Quantities: claim.Quantities, Campaign: claim.Campaign, Publisher: claim.Publisher, Customer: claim.Customer,
+		},
+	}
+	if d.found.Prior != nil {
+		made.Nth = d.found.Prior.Nth + 1
+	}
+	switch {
+	case call != nil:
+		made.Call, made.OccurredAt = call.ID, call.Start
+		made.Campaign, made.Publisher = orElse(made.Campaign, call.Campaign), orElse(made.Publisher, call.Publisher)
+	case claim.Start.Given():
+		made.OccurredAt = claim.Start.First.From
+	}
+	var rule string
+	made.Payout, rule = payout(made, call, d.policy.Account)
+	change := &conversion.Change{
+		ID: d.id, Conversion: d.id, Verdict: conversion.Created, At: d.policy.Now, Effective: d.policy.Account.Day(made.OccurredAt),
+		SaleAfter: made.Sale, PayoutAfter: made.Payout, Rule: rule,
+	}
+	return d.applied(conversion.Created, made, change)
+}
+
+func orElse(s, otherwise string) string {
+	if s != "" {
+		return s
+	}
+	return otherwise
+}
+
+// update replaces what the claim gives and leaves what it doesn't.
+func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) Decision {
+	claim := d.claim
+	if claim.Sale.Given && prior.Sale.Given && claim.Sale.Currency != prior.Sale.Currency {
+		return d.reject(conversion.CurrencyMismatch, "sale_currency", string(claim.Sale.Currency),
+			"Conversion %d is in %s and can't be changed to %s. Send the amount in %s.", prior.ID, prior.Sale.Currency, claim.Sale.Currency, prior.Sale.Currency)
+	}
+	after := *prior
+	if claim.Sale.Given {
+		after.Sale = claim.Sale
+	}
+	changes := replaceDetails(&after.Details, claim)
+	var rule string
+	if after.Sale != prior.Sale || len(changes) > 0 {
+		after.Payout, rule = payout(&after, call, d.policy.Account)
+		if !after.Payout.Given && prior.Payout.Given {
+			after.Payout = conversion.Cents(0, prior.Payout.Currency)
+		}
+	}
+	if after == *prior {
+		d.outcome.Verdict = conversion.Unchanged
+		d.outcome.ConversionID, d.outcome.PayoutBefore, d.outcome.PayoutAfter = prior.ID, prior.Payout, prior.Payout
+		return Decision{Outcome: d.outcome}
+	}
+	if after.Sale != prior.Sale {
+		rule = strings.TrimSuffix(fmt.Sprintf("update: sale %s → %s; %s", nothing(prior.Sale), after.Sale, rule), "; ")
+	}
+	change := &conversion.Change{
+		ID: d.id, Conversion: prior.ID, Verdict: conversion.Updated, At: d.policy.Now, Effective: d.policy.Account.Day(d.policy.Now),
+		SaleBefore: prior.Sale, SaleAfter: after.Sale, PayoutBefore: prior.Payout, PayoutAfter: after.Payout,
+		Details: changes, Rule: rule,
+	}
+	return d.applied(conversion.Updated, &after, change)
+}
+
+func nothing(a conversion.Amount) string {
+	if !a.Given {
+		return "none"
+	}
+	return a.String()
+}
+
+// replaceDetails puts the details that a claim gives in place of those held and
+// lists what changed.
+func replaceDetails(details *conversion.Details, claim *conversion.Claim) []conversion.DetailChange {
+	var changes []conversion.DetailChange
+	for _, part := range []struct {
+		name  string
+		held  *string
+		given string
+	}{
+		{"reference_id", &details.ReferenceID, claim.ReferenceID},
+		{"event_type", &details.EventType, claim.EventType},
+		{"reason_code", &details.ReasonCode, claim.ReasonCode},
+		{"sku_list", &details.SKUs, claim.SKUs},
+		{"quantity_list", &details.Quantities, claim.Quantities},
+		{"campaign", &details.Campaign, claim.Campaign},
+		{"publisher", &details.Publisher, claim.Publisher},
+		{"customer", &details.Customer, claim.Customer},
+	} {
+		if part.given != "" && part.given != *part.held {
+			changes = append(changes, conversion.DetailChange{Name: part.name, Before: *part.held, After: part.given})
+			*part.held = part.given
+		}
+	}
+	return changes
+}
+
+func (d *decider) applied(verdict conversion.Verdict, after *conversion.Conversion, change *conversion.Change) Decision {
+	d.outcome.Verdict, d.outcome.ConversionID = verdict, after.ID
+	d.outcome.PayoutBefore, d.outcome.PayoutAfter = change.PayoutBefore, change.PayoutAfter
+	d.outcome.Rule = change.Rule
+	return Decision{Outcome: d.outcome, Change: change, Conversion: after}
+}
+
+// KeyOf returns what makes two rows speak of the same conversion. call is nil
+// for a web conversion, which is bound to its reference id instead.
+func KeyOf(claim *conversion.Claim, call *conversion.Call, policy Policy) conversion.Key {
+	rules, _ := policy.Account.RulesFor(claim.EventType)
+	h := newDigest()
+	h.text(policy.Account.ID)
+	for _, part := range rules.Key {
+		h.text(string(part))
+		switch part {
+		case conversion.KeyCall:
+			if call != nil {
+				h.number(call.ID)
+			} else {
+				h.text(claim.Campaign, claim.Publisher, claim.ReferenceID)
+			}
+		case conversion.KeyEventType:
+			h.text(claim.EventType)
+		case conversion.KeySKUs:
+			h.text(claim.SKUs)
+		case conversion.KeyReasonCode:
+			h.text(claim.ReasonCode)
+		case conversion.KeyReferenceID:
+			h.text(claim.ReferenceID)
+		}
+	}
+	return conversion.Key(h.sum())
+}
+
+// Fingerprint returns the digest of all that a claim says; ordinal counts the
+// identical rows before it in its file.
+func Fingerprint(claim *conversion.Claim, account string, ordinal int) conversion.Fingerprint {
+	h := newDigest()
+	h.text(account)
+	for _, reading := range []conversion.Span{claim.Start.First, claim.Start.Second} {
+		h.number(int64(reading.From), int64(reading.To))
+	}
+	h.number(int64(claim.Caller), int64(claim.Called), int64(claim.Duration), flag(claim.HasDuration), flag(claim.Web))
+	h.text(claim.ReferenceID, claim.ParentReferenceID, claim.EventType, claim.ReasonCode, claim.SKUs, claim.Quantities)
+	h.number(claim.Sale.Minor, flag(claim.Sale.Given))
+	h.text(string(claim.Sale.Currency), claim.Campaign, claim.Publisher, claim.Customer)
+	h.number(int64(ordinal))
+	return conversion.Fingerprint(h.sum())
+}
+
+func flag(set bool) int64 {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+// digest makes 128-bit digests of texts and numbers. Each text is preceded by
+// its length, so that no two lists of texts run together to the same bytes.
+type digest struct{ bytes []byte }
+
+func newDigest() *digest { return &digest{make([]byte, 0, 192)} }
+
+func (d *digest) text(texts ...string) {
+	for _, text := range texts {
+		d.bytes = binary.AppendUvarint(d.bytes, uint64(len(text)))
+		d.bytes = append(d.bytes, text...)
+	}
+}
+
+func (d *digest) number(numbers ...int64) {
+	for _, n := range numbers {
+		d.bytes = binary.LittleEndian.AppendUint64(d.bytes, uint64(n))
+	}
+}
+
+func (d *digest) sum() [16]byte {
+	full := sha256.Sum256(d.bytes)
+	return [16]byte(full[:16])
+}

@@ -1,0 +1,241 @@
+// Package matcher makes the decisions: which call a row means, what the row
+// does to the ledger, and what it pays. It is pure: the same claim, candidates
+// and policy give the same decision, whatever the order they came in.
+package matcher
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"calltally/conversion"
+)
+
+// Policy is the account's rules and the moment they are applied at.
+type Policy struct {
+	Account *conversion.Account
+	Now     conversion.Millis
+}
+
+// durationWeight is how many seconds of start time one second of duration
+// counts for: Invoca's documented weight.
+const durationWeight = 20
+
+// Match is the call a row means, or why none can be named.
+type Match struct {
+	Call *conversion.Call
+	// Code and Sentence say why there is no call.
+	Code     conversion.Code
+	Sentence string
+	// Tied are the calls that can't be told apart.
+	Tied []conversion.NearMiss
+}
+
+// Searches returns where to look for a claim's call. A claim that names its
+// conversion directly, or has no call, needs none.
+func Searches(claim *conversion.Claim, policy Policy) []conversion.CallSearch {
+	if claim.Web || !claim.Start.Given() {
+		return nil
+	}
+	window := windowFor(claim, policy)
+	var searches []conversion.CallSearch
+	for _, reading := range claim.Start.Readings() {
+		searches = append(searches, conversion.CallSearch{Caller: claim.Caller, From: reading.From - window, To: reading.To + window})
+	}
+	return searches
+}
+
+func windowFor(claim *conversion.Claim, policy Policy) conversion.Millis {
+	if claim.Caller != 0 {
+		return millis(policy.Account.Match.Window)
+	}
+	return millis(policy.Account.Match.WindowWithoutCaller)
+}
+
+func millis(d time.Duration) conversion.Millis { return conversion.Millis(d.Milliseconds()) }
+
+// FindCall chooses the call that a claim means among those that the searches
+// found. It never guesses: of two calls that are about as near, it takes none.
+func FindCall(claim *conversion.Claim, calls []conversion.Call, policy Policy) Match {
+	if match, decided := checkAge(claim, policy); decided {
+		return match
+	}
+	var found Match
+	for _, reading := range claim.Start.Readings() {
+		match := nearest(claim, reading, calls, policy)
+		switch {
+		case match.Code == conversion.CallAmbiguous:
+			return match
+		case match.Call != nil && found.Call != nil && match.Call.ID != found.Call.ID:
+			return twice(claim, found.Call, match.Call, policy)
+		case match.Call != nil:
+			found = match
+		}
+	}
+	if found.Call != nil {
+		return found
+	}
+	return Match{Code: conversion.CallNotFound, Sentence: notFound(claim, policy)}
+}
+
+// checkAge refuses start times that are too old or have not come yet.
+func checkAge(claim *conversion.Claim, policy Policy) (Match, bool) {
+	const skew = 5 * time.Minute // clocks differ
+	lookback := policy.Account.Match.Lookback
+	switch start := claim.Start.First; {
+	case lookback > 0 && start.To < policy.Now-millis(lookback):
+		return Match{Code: conversion.CallTooOld, Sentence: fmt.Sprintf("The call of %s is older than the %s that are looked back over. Ask for a longer lookback if it should count.",
+			policy.clock(start.From), days(lookback))}, true
+	case start.From > policy.Now+millis(skew):
+		return Match{Code: conversion.CallInFuture, Sentence: fmt.Sprintf("The call of %s has not taken place yet. Check the date and the time zone.", policy.clock(start.From))}, true
+	}
+	return Match{}, false
+}
+
+func days(d time.Duration) string {
+	if d%(24*time.Hour) == 0 {
+		return conversion.Count(int(d/(24*time.Hour)), "day")
+	}
+	return d.String()
+}
+
+// candidate is a call that may be the one, and how far it is off.
+type candidate struct {
+	call     *conversion.Call
+	start    int64 // milliseconds between the starts
+	distance int64 // start plus weighted duration, in milliseconds
+}
+
+// nearest chooses among the calls around one reading of the start time.
+func nearest(claim *conversion.Claim, reading conversion.Span, calls []conversion.Call, policy Policy) Match {
+	ranked := rank(claim, reading, calls, policy)
+	if len(ranked) == 0 {
+		return Match{}
+	}
+	best := ranked[0]
+	if len(ranked) == 1 {
+		return Match{Call: best.call}
+	}
+	margin := policy.Account.Match.Margin.Milliseconds()
+	agrees := func(c candidate) bool { return reading.Fine() && c.start == 0 }
+	alone := agrees(best) && !slices.ContainsFunc(ranked[1:], agrees)
+	if alone || ranked[1].distance-best.distance >= margin {
+		return Match{Call: best.call}
+	}
+	return ambiguous(claim, ranked, margin, policy)
+}
+
+// rank returns the calls that may be meant, nearest first. Ties are broken by
+// start and id, so that the order the calls came in never matters.
+func rank(claim *conversion.Claim, reading conversion.Span, calls []conversion.Call, policy Policy) []candidate {
+	window := int64(windowFor(claim, policy))
+	var ranked []candidate
+	for i := range calls {
+		call := &calls[i]
+		off := reading.Distance(call.Start)
+		if off > window || !agreesOnNumbers(claim, call) {
+			continue
+		}
+		c := candidate{call: call, start: off, distance: off}
+		if claim.HasDuration {
+			c.distance += int64(durationWeight*1000) * int64(max(claim.Duration-call.Duration, call.Duration-claim.Duration))
+		}
+		ranked = append(ranked, c)
+	}
+	slices.SortFunc(ranked, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.distance, b.distance), cmp.Compare(a.start, b.start),
+			cmp.Compare(a.call.Start, b.call.Start), cmp.Compare(a.call.CallID, b.call.CallID))
+	})
+	return slices.CompactFunc(ranked, func(a, b candidate) bool { return a.call.ID == b.call.ID })
+}
+
+// agreesOnNumbers reports whether a call has the caller and the dialled number
+// that the claim names. A log that doesn't tell the dialled number contradicts
+// nothing.
+func agreesOnNumbers(claim *conversion.Claim, call *conversion.Call) bool {
+	if claim.Caller != 0 && call.Caller != claim.Caller {
+		return false
+	}
+	return claim.Called == 0 || call.Called == 0 || call.Called == claim.Called
+}
+
+func ambiguous(claim *conversion.Claim, ranked []candidate, margin int64, policy Policy) Match {
+	const most = 5
+	match := Match{Code: conversion.CallAmbiguous, Sentence: fmt.Sprintf("%s lie about equally near to %s; the nearest must be %s nearer than the next. %s",
+		capital(conversion.Count(len(ranked), "call")), policy.clock(claim.Start.First.From), seconds(margin), cureForTie(claim))}
+	for _, c := range ranked[:min(len(ranked), most)] {
+		match.Tied = append(match.Tied, conversion.NearMiss{CallID: c.call.CallID, Why: fmt.Sprintf("started %s, %s away%s", policy.clock(c.call.Start), seconds(c.start), durationOf(claim, c.call))})
+	}
+	return match
+}
+
+func durationOf(claim *conversion.Claim, call *conversion.Call) string {
+	if !claim.HasDuration {
+		return ""
+	}
+	return fmt.Sprintf(", lasted %d s", call.Duration)
+}
+
+// cureForTie says which missing clue would settle it.
+func cureForTie(claim *conversion.Claim) string {
+	switch {
+	case claim.Caller == 0:
+		return "Add calling_phone_number."
+	case !claim.Start.First.Fine():
+		return "Give the start time with its seconds."
+	case !claim.HasDuration:
+		return "Add duration_in_seconds."
+	}
+	return "Correct the start time to the second."
+}
+
+// twice is the match of a time that occurs twice with a call each time.
+func twice(claim *conversion.Claim, a, b *conversion.Call, policy Policy) Match {
+	match := Match{Code: conversion.CallAmbiguous, Sentence: "Clocks were put back over this time, so it occurs twice, and there is a call each time. Add the offset to the time."}
+	for _, call := range []*conversion.Call{a, b} {
+		match.Tied = append(match.Tied, conversion.NearMiss{CallID: call.CallID, Why: "started " + policy.clock(call.Start)})
+	}
+	return match
+}
+
+func notFound(claim *conversion.Claim, policy Policy) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "No call within %s of %s", windowName(windowFor(claim, policy)), policy.clock(claim.Start.First.From))
+	if claim.Caller != 0 {
+		fmt.Fprintf(&b, " from %s", claim.Caller)
+	}
+	if claim.Called != 0 {
+		fmt.Fprintf(&b, " to %s", claim.Called)
+	}
+	b.WriteString(".")
+	return b.String()
+}
+
+func windowName(window conversion.Millis) string {
+	if window%60_000 == 0 && window > 60_000 {
+		return conversion.Count(int(window/60_000), "minute")
+	}
+	return seconds(int64(window))
+}
+
+// seconds writes milliseconds as seconds with marked thousands: 3,600 s.
+func seconds(ms int64) string {
+	whole := (ms + 500) / 1000
+	if whole < 1000 {
+		return fmt.Sprintf("%d s", whole)
+	}
+	return fmt.Sprintf("%d,%03d s", whole/1000, whole%1000)
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// clock writes a moment as the account's clocks show it.
+func (p Policy) clock(at conversion.Millis) string {
+	zone := p.Account.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	return at.Time().In(zone).Format("2006-01-02 15:04:05 MST")
+}

@@ -1,0 +1,212 @@
+package matcher
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"calltally/conversion"
+)
+
+const (
+	// farthestZone is the most that two clocks on Earth differ by, rounded up.
+	farthestZone = 14 * time.Hour
+	// zoneStep is the finest step that zones differ by.
+	zoneStep = 15 * time.Minute
+	// zoneSlack is how far a call may lie from a whole step and still count as
+	// shifted by it.
+	zoneSlack = 60 * time.Second
+	// nearMisses is how many near misses a row lists.
+	nearMisses = 3
+)
+
+// NearSearches returns where to look for the calls that a claim may have missed:
+// the caller's calls of the day before and after, and the calls of that moment.
+// wide adds, for a claim without a caller, the same moment in other time zones;
+// that costs many searches, so a worker asks it of some rows only.
+func NearSearches(claim *conversion.Claim, policy Policy, wide bool) []conversion.CallSearch {
+	if !claim.Start.Given() {
+		return nil
+	}
+	start, window := claim.Start.First, windowFor(claim, policy)
+	if claim.Caller != 0 {
+		zone := millis(farthestZone + zoneSlack)
+		return []conversion.CallSearch{
+			{Caller: claim.Caller, From: start.From - zone, To: start.To + zone},
+			{From: start.From - millis(zoneSlack), To: start.To + millis(zoneSlack)},
+		}
+	}
+	searches := []conversion.CallSearch{{From: start.From - 5*window, To: start.To + 5*window}}
+	for hours := -14; wide && hours <= 14; hours++ {
+		if off := conversion.Millis(hours) * 3_600_000; hours != 0 {
+			searches = append(searches, conversion.CallSearch{From: start.From + off - 1000, To: start.To + off + 1000})
+		}
+	}
+	return searches
+}
+
+// Explain lists the calls that a claim missed, the most telling first, and
+// returns the shift (seconds) under which one would have matched, if there is
+// one. The near calls may hold some that are no near misses.
+func Explain(claim *conversion.Claim, near []conversion.Call, policy Policy) (misses []conversion.NearMiss, shift int) {
+	var found []missed
+	for i := range near {
+		if m, ok := missedBy(claim, &near[i], policy); ok {
+			found = append(found, m)
+		}
+	}
+	slices.SortFunc(found, func(a, b missed) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.off, b.off), cmp.Compare(a.call.CallID, b.call.CallID))
+	})
+	found = slices.CompactFunc(found, func(a, b missed) bool { return a.call.CallID == b.call.CallID })
+	for _, m := range found[:min(len(found), nearMisses)] {
+		misses = append(misses, conversion.NearMiss{CallID: m.call.CallID, Why: m.why})
+		if shift == 0 {
+			shift = m.shift
+		}
+	}
+	return misses, shift
+}
+
+// missed is a call that was nearly the one.
+type missed struct {
+	call  *conversion.Call
+	rank  int   // what kind of miss: the lower the more telling
+	off   int64 // milliseconds away
+	why   string
+	shift int // seconds; set if a zone explains the miss
+}
+
+func missedBy(claim *conversion.Claim, call *conversion.Call, policy Policy) (missed, bool) {
+	start, window := claim.Start.First, int64(windowFor(claim, policy))
+	off := start.Distance(call.Start)
+	signed := int64(call.Start - start.From)
+	m := missed{call: call, off: off}
+	sameCaller := claim.Caller == 0 || call.Caller == claim.Caller
+	shift, shifted := zoneShift(signed, claim.Caller != 0)
+	switch {
+	case sameCaller && off <= window:
+		m.rank = 2
+		m.why = fmt.Sprintf("started %s, %s, but %s was dialled", policy.clock(call.Start), away(off), call.Called)
+		return m, call.Called != 0 && call.Called != claim.Called
+	case sameCaller && shifted:
+		m.rank, m.shift = 1, shift
+		m.why = fmt.Sprintf("started %s, %s %s; check the time zone", policy.clock(call.Start), whole(shift), direction(shift))
+		if claim.Caller != 0 {
+			m.why = "same caller, " + m.why
+		}
+		return m, true
+	case sameCaller && claim.Caller != 0:
+		m.rank = 3
+		m.why = fmt.Sprintf("same caller, started %s, %s; the window is %s", policy.clock(call.Start), away(off), seconds(window))
+		return m, true
+	case sameCaller:
+		m.rank = 3
+		m.why = fmt.Sprintf("started %s, %s; the window is %s", policy.clock(call.Start), away(off), seconds(window))
+		return m, off <= 5*window
+	case off <= zoneSlack.Milliseconds():
+		m.rank = 2
+		m.why = fmt.Sprintf("started %s, %s, but from %s", policy.clock(call.Start), away(off), callerName(call.Caller))
+		return m, true
+	}
+	return m, false
+}
+
+func callerName(p conversion.Phone) string {
+	if p == 0 {
+		return "a withheld number"
+	}
+	return p.String()
+}
+
+func away(off int64) string {
+	if off < 1000 {
+		return "at the same second"
+	}
+	return seconds(off) + " away"
+}
+
+func whole(shift int) string { return seconds(int64(max(shift, -shift)) * 1000) }
+
+func direction(shift int) string {
+	if shift < 0 {
+		return "earlier"
+	}
+	return "later"
+}
+
+// zoneShift reports whether a call lies a zone's difference away: exactly hours
+// without a caller, quarter hours with one. It returns the shift in seconds.
+func zoneShift(signed int64, hasCaller bool) (int, bool) {
+	step, slack := zoneStep.Milliseconds(), zoneSlack.Milliseconds()
+	if !hasCaller {
+		step, slack = time.Hour.Milliseconds(), 2000
+	}
+	steps := (max(signed, -signed) + step/2) / step
+	rounded := steps * step
+	off := max(signed, -signed) - rounded
+	if steps == 0 || rounded > farthestZone.Milliseconds() || max(off, -off) > slack {
+		return 0, false
+	}
+	if signed < 0 {
+		rounded = -rounded
+	}
+	return int(rounded / 1000), true
+}
+
+// Diagnosis finds out what a file's unmatched rows have in common. It looks at
+// the first of them, in file order.
+type Diagnosis struct {
+	unmatched int
+	shifts    map[int]int
+}
+
+// diagnosed is how many unmatched rows a diagnosis looks at.
+const diagnosed = 2000
+
+// Full reports whether the diagnosis has seen enough rows.
+func (d *Diagnosis) Full() bool { return d.unmatched >= diagnosed }
+
+// Add looks at an outcome.
+func (d *Diagnosis) Add(o *conversion.Outcome) {
+	if o.Code != conversion.CallNotFound && o.Code != conversion.CallInFuture || d.Full() {
+		return
+	}
+	d.unmatched++
+	if o.Shift != 0 {
+		if d.shifts == nil {
+			d.shifts = map[int]int{}
+		}
+		d.shifts[o.Shift]++
+	}
+}
+
+// Sentence says what the rows have in common, or nothing: at least 5 rows and
+// half of the unmatched must agree on one shift.
+func (d *Diagnosis) Sentence() string {
+	const fewest = 5
+	best, rows := 0, 0
+	for shift, n := range d.shifts {
+		if n > rows || n == rows && max(shift, -shift) < max(best, -best) || n == rows && shift == -best && shift > 0 {
+			best, rows = shift, n
+		}
+	}
+	if rows < fewest || rows*2 < d.unmatched {
+		return ""
+	}
+	sense := "earlier"
+	if best < 0 {
+		sense = "later"
+	}
+	return fmt.Sprintf("%d of the %d rows without a call would match if the file's times were read as %s %s than the calls': they are off by exactly %s. Check the file's time zone.",
+		rows, d.unmatched, hours(best), sense, whole(best))
+}
+
+func hours(shift int) string {
+	d := time.Duration(max(shift, -shift)) * time.Second
+	if d%time.Hour == 0 {
+		return conversion.Count(int(d/time.Hour), "hour")
+	}
+	return fmt.Sprintf("%d h %02d min", int(d/time.Hour), int(d%time.Hour/time.Minute))
+}

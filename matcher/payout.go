@@ -1,0 +1,65 @@
+package matcher
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"calltally/conversion"
+)
+
+// payout says what a conversion pays and why: the first rule whose conditions
+// it meets. No rule pays nothing.
+func payout(c *conversion.Conversion, call *conversion.Call, account *conversion.Account) (conversion.Amount, string) {
+	for i := range account.Payouts {
+		rule := &account.Payouts[i]
+		if meets(c, call, rule) {
+			return pay(c, rule)
+		}
+	}
+	return conversion.Amount{}, ""
+}
+
+// meets reports whether a conversion meets all of a rule's conditions. A rule
+// that compares the sale with an amount in another currency is never met.
+func meets(c *conversion.Conversion, call *conversion.Call, rule *conversion.PayoutRule) bool {
+	switch {
+	case len(rule.ReasonCodes) > 0 && !slices.Contains(rule.ReasonCodes, c.ReasonCode),
+		len(rule.EventTypes) > 0 && !slices.Contains(rule.EventTypes, c.EventType),
+		len(rule.SKUs) > 0 && !sharesSKU(rule.SKUs, c.SKUs),
+		!like(rule.Campaign, c.Campaign),
+		!like(rule.Publisher, c.Publisher),
+		rule.HasPercent && !c.Sale.Given,
+		rule.HasPercent && rule.Cap.Given && rule.Cap.Currency != c.Sale.Currency,
+		rule.MinSale.Given && (!c.Sale.Given || rule.MinSale.Currency != c.Sale.Currency || c.Sale.Minor < rule.MinSale.Minor),
+		rule.MinDuration > 0 && (call == nil || float64(call.Duration) < rule.MinDuration.Seconds()):
+		return false
+	}
+	return true
+}
+
+func sharesSKU(wanted []string, sold string) bool {
+	return slices.ContainsFunc(strings.Split(sold, ","), func(sku string) bool { return slices.Contains(wanted, sku) })
+}
+
+// like compares a name with a pattern such as acme-*; "" and * fit all.
+func like(pattern, name string) bool {
+	if pattern == "" || pattern == "*" {
+		return true
+	}
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
+}
+
+func pay(c *conversion.Conversion, rule *conversion.PayoutRule) (conversion.Amount, string) {
+	if !rule.HasPercent {
+		return rule.Fixed, fmt.Sprintf("fixed %s", rule.Fixed)
+	}
+	amount := c.Sale.Percent(rule.Percent)
+	trace := fmt.Sprintf("%s%% of %s = %s", rule.Percent, c.Sale, amount)
+	if rule.Cap.Given && amount.Minor > rule.Cap.Minor {
+		return rule.Cap, fmt.Sprintf("%s, capped at %s", trace, rule.Cap)
+	}
+	return amount, trace
+}

@@ -1,0 +1,143 @@
+package report
+
+import (
+	"encoding/csv"
+	"errors"
+	"io"
+	"iter"
+	"strings"
+
+	"calltally/conversion"
+)
+
+// resultsColumns are the columns that a results file adds to the sender's own.
+var resultsColumns = []string{"result", "code", "message", "call_id", "call_start_time", "conversion_id", "payout_before", "payout_after"}
+
+// Table is an upload as its sender wrote it.
+type Table interface {
+	// Columns are the header's names as sent, and the delimiter.
+	Columns() (header []string, comma rune)
+	// EachRow calls each for every row, in order. The cells are valid until each
+	// returns.
+	EachRow(each func(conversion.Row) error) error
+}
+
+// Outcomes yields an upload's outcomes, in order.
+type Outcomes = iter.Seq2[*conversion.Outcome, error]
+
+// ResultsCSV writes every row as sent, with what became of it.
+func ResultsCSV(w io.Writer, table Table, outcomes Outcomes) error {
+	return writeCSV(w, table, outcomes, resultsColumns, func(o *conversion.Outcome) []string {
+		return []string{o.Verdict.String(), string(o.Code), message(o), o.CallID, o.CallStart.String(), conversion.FormatID(o.ConversionID), o.PayoutBefore.String(), o.PayoutAfter.String()}
+	})
+}
+
+// FixCSV writes the rejected rows as sent, with what is wrong. Corrected, it can
+// be sent straight back.
+func FixCSV(w io.Writer, table Table, outcomes Outcomes) error {
+	return writeCSV(w, table, outcomes, []string{"message"}, func(o *conversion.Outcome) []string {
+		if o.Verdict != conversion.Rejected {
+			return nil
+		}
+		return []string{message(o)}
+	})
+}
+
+// message is an outcome's sentence with its near misses, on one line.
+func message(o *conversion.Outcome) string {
+	text := o.Message
+	if text == "" {
+		text = o.Rule
+	}
+	for i, near := range o.Near {
+		if i == 0 {
+			text += " Near misses: "
+		} else {
+			text += "; "
+		}
+		text += strings.TrimPrefix(near.CallID+": "+near.Why, ": ")
+	}
+	return text
+}
+
+// writeCSV writes rows with added columns; a row for which add returns nil is
+// left out. A column of ours that the sender's file already has is replaced.
+func writeCSV(w io.Writer, table Table, outcomes Outcomes, added []string, add func(*conversion.Outcome) []string) error {
+	header, comma := table.Columns()
+	keep := ownColumns(header, added)
+	out := csv.NewWriter(w)
+	out.Comma = comma
+	if err := out.Write(safe(append(pick(header, keep), added...))); err != nil {
+		return err
+	}
+	next, stop := iter.Pull2(outcomes)
+	defer stop()
+	err := table.EachRow(func(row conversion.Row) error {
+		outcome, err, more := next()
+		if !more {
+			err = errTooFewOutcomes
+		}
+		if err != nil {
+			return err
+		}
+		cells := add(outcome)
+		if cells == nil {
+			return nil
+		}
+		return out.Write(safe(append(pick(row.Cells, keep), cells...)))
+	})
+	if err != nil {
+		return err
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// ownColumns are the indexes of the sender's columns that we don't write anew.
+func ownColumns(header, added []string) []int {
+	var keep []int
+	for i, name := range header {
+		ours := false
+		for _, a := range added {
+			ours = ours || strings.EqualFold(strings.TrimSpace(name), a)
+		}
+		if !ours {
+			keep = append(keep, i)
+		}
+	}
+	return keep
+}
+
+// pick returns the kept cells; a short row is filled up, so that what is added
+// stands under its header.
+func pick(cells []string, keep []int) []string {
+	picked := make([]string, len(keep), len(keep)+len(resultsColumns))
+	for i, at := range keep {
+		if at < len(cells) {
+			picked[i] = cells[at]
+		}
+	}
+	return picked
+}
+
+var errTooFewOutcomes = errors.New("the upload has more rows than outcomes")
+
+// safe makes cells harmless to spreadsheets: one that would be taken for a
+// formula gets an apostrophe. Numbers and telephone numbers stay as they are.
+func safe(cells []string) []string {
+	for i, cell := range cells {
+		if cell != "" && strings.IndexByte("=+-@\t\r", cell[0]) >= 0 && !plainNumber(cell) {
+			cells[i] = "'" + cell
+		}
+	}
+	return cells
+}
+
+// plainNumber reports whether a cell is a signed number or an E.164 number.
+func plainNumber(cell string) bool {
+	if cell[0] != '+' && cell[0] != '-' || len(cell) < 2 {
+		return false
+	}
+	whole, fraction, point := strings.Cut(cell[1:], ".")
+	return whole != "" && strings.Trim(whole, "0123456789") == "" && strings.Trim(fraction, "0123456789") == "" && (!point || fraction != "")
+}

@@ -1,0 +1,241 @@
+// Package reply sends reports as mails.
+package reply
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-message"
+	"github.com/emersion/go-message/mail"
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+
+	"calltally/report"
+)
+
+// Sender sends letters through a mail relay.
+type Sender struct {
+	Address  string // host:port
+	TLS      *tls.Config
+	Implicit bool // TLS from the start; otherwise STARTTLS
+	Plain    bool // no TLS at all: loopback only
+	User     string
+	Password string
+	From     mail.Address
+	// Hello is the name that we greet with.
+	Hello string
+}
+
+const (
+	dialTimeout = 20 * time.Second
+	sendTimeout = 10 * time.Minute
+)
+
+// Send sends a letter. The same letter always becomes the same bytes.
+func (s *Sender) Send(ctx context.Context, letter *report.Letter) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	client, done, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := s.mailFrom(client); err != nil {
+		return err
+	}
+	for _, to := range letter.To {
+		if err := client.Rcpt(to, nil); err != nil {
+			return fmt.Errorf("recipient %s: %w", to, err)
+		}
+	}
+	data, err := client.Data()
+	if err != nil {
+		return fmt.Errorf("send report: %w", err)
+	}
+	if err := s.Write(data, letter); err != nil {
+		return fmt.Errorf("send report: %w", err) // closing the connection takes the half mail back
+	}
+	if err := data.Close(); err != nil {
+		return fmt.Errorf("send report: %w", err)
+	}
+	_ = client.Quit() // the mail is accepted; how we part doesn't matter
+	return nil
+}
+
+// mailFrom names the empty sender, so that no bounce ever answers a report; a
+// relay that insists gets our address.
+func (s *Sender) mailFrom(client *smtp.Client) error {
+	if client.Mail("", nil) == nil {
+		return nil
+	}
+	if err := client.Reset(); err != nil {
+		return fmt.Errorf("send report: %w", err)
+	}
+	if err := client.Mail(s.From.Address, nil); err != nil {
+		return fmt.Errorf("sender %s: %w", s.From.Address, err)
+	}
+	return nil
+}
+
+// connect greets the relay and logs in, with TLS before anything secret.
+func (s *Sender) connect(ctx context.Context) (client *smtp.Client, done func(), err error) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", s.Address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to relay: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	done = func() { stop(); conn.Close() }
+	if client, err = s.greet(ctx, conn); err != nil {
+		done()
+		return nil, nil, fmt.Errorf("relay %s: %w", s.Address, err)
+	}
+	return client, done, nil
+}
+
+func (s *Sender) greet(ctx context.Context, conn net.Conn) (client *smtp.Client, err error) {
+	switch {
+	case s.Plain:
+		client = smtp.NewClient(conn)
+	case s.Implicit:
+		secure := tls.Client(conn, s.TLS)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		client = smtp.NewClient(secure)
+	default:
+		if client, err = smtp.NewClientStartTLS(conn, s.TLS); err != nil {
+			return nil, err
+		}
+	}
+	client.CommandTimeout, client.SubmissionTimeout = time.Minute, 5*time.Minute
+	if err := client.Hello(s.Hello); err != nil {
+		return nil, err
+	}
+	if s.User == "" {
+		return client, nil
+	}
+	if state, ok := client.TLSConnectionState(); !s.Plain && (!ok || !state.HandshakeComplete) {
+		return nil, errors.New("the connection is not encrypted, so the password was not sent")
+	}
+	if err := client.Auth(sasl.NewPlainClient("", s.User, s.Password)); err != nil {
+		return nil, fmt.Errorf("log in as %s: %w", s.User, err)
+	}
+	return client, nil
+}
+
+// Probe connects and logs in, for checks. It returns what answered.
+func (s *Sender) Probe(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	client, done, err := s.connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	if err := client.Noop(); err != nil {
+		return "", err
+	}
+	if size, ok := client.MaxMessageSize(); ok && size > 0 {
+		return fmt.Sprintf("takes mail up to %d MiB", size>>20), client.Quit()
+	}
+	return "takes mail", client.Quit()
+}
+
+// Write composes a letter.
+func (s *Sender) Write(w io.Writer, letter *report.Letter) error {
+	var h mail.Header
+	s.headers(&h, letter)
+	boundary := strings.NewReplacer("@", "-", ".", "-").Replace(letter.MessageID)
+	h.SetContentType("multipart/mixed", map[string]string{"boundary": "mixed-" + boundary})
+	mixed, err := message.CreateWriter(w, h.Header)
+	if err != nil {
+		return err
+	}
+	if err := writeBodies(mixed, letter, "alternative-"+boundary); err != nil {
+		return err
+	}
+	for _, a := range letter.Attachments {
+		if err := writeAttachment(mixed, a); err != nil {
+			return err
+		}
+	}
+	return mixed.Close()
+}
+
+// headers writes the letter's header. Fields come out in reverse order.
+func (s *Sender) headers(h *mail.Header, letter *report.Letter) {
+	h.Set("X-Calltally-Report", fmt.Sprintf("upload=%d; revision=%d", letter.Upload, letter.Revision))
+	h.Set("X-Auto-Response-Suppress", "All")
+	h.Set("Auto-Submitted", "auto-replied")
+	if len(letter.References) > 0 {
+		h.SetMsgIDList("References", letter.References)
+	}
+	if letter.InReplyTo != "" {
+		h.SetMsgIDList("In-Reply-To", []string{letter.InReplyTo})
+	}
+	h.SetMessageID(letter.MessageID)
+	h.SetSubject(clip(letter.Subject, 100))
+	to := make([]*mail.Address, len(letter.To))
+	for i, address := range letter.To {
+		to[i] = &mail.Address{Address: address}
+	}
+	h.SetAddressList("To", to)
+	h.SetAddressList("From", []*mail.Address{&s.From})
+	h.SetDate(letter.Date)
+}
+
+func clip(text string, n int) string {
+	if runes := []rune(text); len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return text
+}
+
+// writeBodies writes the report as text and as HTML: readers take the last they
+// understand.
+func writeBodies(mixed *message.Writer, letter *report.Letter, boundary string) error {
+	var h message.Header
+	h.SetContentType("multipart/alternative", map[string]string{"boundary": boundary})
+	bodies, err := mixed.CreatePart(h)
+	if err != nil {
+		return err
+	}
+	for _, body := range []struct{ kind, text string }{{"text/plain", letter.Text}, {"text/html", letter.HTML}} {
+		var h message.Header
+		h.SetContentType(body.kind, map[string]string{"charset": "utf-8"})
+		h.Set("Content-Transfer-Encoding", "quoted-printable")
+		part, err := bodies.CreatePart(h)
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(part, body.text); err != nil {
+			return err
+		}
+		if err := part.Close(); err != nil {
+			return err
+		}
+	}
+	return bodies.Close()
+}
+
+func writeAttachment(mixed *message.Writer, a report.Attachment) error {
+	var h mail.AttachmentHeader
+	h.Set("Content-Transfer-Encoding", "base64")
+	h.SetContentType("text/csv", map[string]string{"charset": "utf-8"})
+	h.SetFilename(a.Name)
+	part, err := mixed.CreatePart(h.Header)
+	if err != nil {
+		return err
+	}
+	if err := a.Write(part); err != nil {
+		return err
+	}
+	return part.Close()
+}

@@ -1,0 +1,121 @@
+// Package report turns outcomes into what people read: text, HTML and CSV. It
+// is pure: the same outcomes give the same bytes.
+package report
+
+import (
+	"io"
+	"strings"
+	"time"
+
+	"calltally/conversion"
+)
+
+// MostProblems is how many rows a report lists; the results file has them all.
+const MostProblems = 20
+
+// Report is what is told of one upload.
+type Report struct {
+	Upload   *conversion.Upload
+	Account  string         // the account's name
+	Zone     *time.Location // in which times are shown
+	Revision int            // 1 for the first report of an upload; more for follow-ups
+	Problems []Problem      // the first rejected and waiting rows, in file order
+	// DryRun says that nothing was changed.
+	DryRun bool
+	// Files are the names of the attached files.
+	Files []string
+}
+
+// Problem is a row that was rejected or waits, with what was sent.
+type Problem struct {
+	conversion.Outcome
+	Sent string
+}
+
+// Letter is a report as a mail.
+type Letter struct {
+	To          []string
+	Subject     string
+	MessageID   string // without angle brackets
+	InReplyTo   string
+	References  []string
+	Date        time.Time
+	Text, HTML  string
+	Attachments []Attachment
+	Upload      int64
+	Revision    int
+}
+
+// Attachment is a file of a letter.
+type Attachment struct {
+	Name  string
+	Write func(io.Writer) error
+}
+
+// Subject is the subject of a report's mail.
+func (r *Report) Subject() string {
+	return r.headline() + " – " + clip(r.Upload.Name, 60)
+}
+
+// headline says in a few words how it went.
+func (r *Report) headline() string {
+	u := r.Upload
+	switch {
+	case u.Refusal != nil:
+		return "File not taken"
+	case r.DryRun:
+		return "Dry run: " + u.Tally.String()
+	case r.Revision > 1:
+		return "Update: " + u.Tally.String()
+	case u.Tally.Rows == 0:
+		return "No rows"
+	}
+	return u.Tally.String()
+}
+
+// problems is how many rows were rejected or wait.
+func (r *Report) problems() int {
+	return r.Upload.Tally.Of(conversion.Rejected) + r.Upload.Tally.Of(conversion.Waiting)
+}
+
+// Sent shows a row as it was sent: its filled cells with their columns.
+func Sent(header, cells []string) string {
+	const most = 160
+	var b strings.Builder
+	for i, cell := range cells {
+		cell = strings.Join(strings.Fields(cell), " ")
+		if cell == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		if i < len(header) && header[i] != "" {
+			b.WriteString(strings.TrimSpace(header[i]) + "=")
+		}
+		b.WriteString(cell)
+		if b.Len() > 4*most {
+			break
+		}
+	}
+	return clip(b.String(), most)
+}
+
+// clip shortens a text to at most n characters.
+func clip(text string, n int) string {
+	if runes := []rune(text); len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return text
+}
+
+// FileNames are the names of an upload's report files.
+func FileNames(upload string) (results, fix string) {
+	base := upload
+	for _, extension := range []string{".csv", ".txt", ".tsv", ".fix"} {
+		if len(base) > len(extension) && strings.EqualFold(base[len(base)-len(extension):], extension) {
+			base = base[:len(base)-len(extension)]
+		}
+	}
+	return base + ".results.csv", base + ".fix.csv"
+}

@@ -1,0 +1,179 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/template"
+
+	"calltally/conversion"
+)
+
+// Text writes the report as plain text, at most 78 characters wide but for what
+// was sent.
+func Text(w io.Writer, r *Report) error { return textTemplate.Execute(w, view{r}) }
+
+// view is a report as the templates see it.
+type view struct{ *Report }
+
+// Verdicts lists the verdicts that rows met, with their counts.
+func (v view) Verdicts() []counted {
+	var list []counted
+	for _, verdict := range conversion.Verdicts {
+		if n := v.Upload.Tally.Of(verdict); n > 0 {
+			list = append(list, counted{verdict, n, verdictMeanings[verdict]})
+		}
+	}
+	return list
+}
+
+type counted struct {
+	Verdict conversion.Verdict
+	Rows    int
+	Meaning string
+}
+
+var verdictMeanings = map[conversion.Verdict]string{
+	conversion.Created:     "new conversions",
+	conversion.Updated:     "changed a conversion that we held",
+	conversion.Incremented: "added to a conversion's payout",
+	conversion.Repeated:    "counted again, marked as repeated",
+	conversion.Unchanged:   "already held just so",
+	conversion.Ignored:     "repeats that your account ignores",
+	conversion.Waiting:     "wait for their call",
+	conversion.Rejected:    "could not be taken",
+}
+
+// Headline says how it went.
+func (v view) Headline() string { return v.headline() }
+
+// Rows counts the rows read.
+func (v view) Rows() int { return v.Upload.Tally.Rows }
+
+// More says how many problem rows are not listed.
+func (v view) More() int { return v.problems() - len(v.Problems) }
+
+// Read says how the file was read, in one line.
+func (v view) Read() string {
+	reading := v.Upload.Reading
+	parts := []string{reading.Dialect, delimiterName(reading.Delimiter), reading.Encoding}
+	if reading.Zone != "" {
+		parts = append(parts, "times in "+reading.Zone)
+	}
+	if reading.DateOrder != "" {
+		parts = append(parts, "dates as "+string(reading.DateOrder))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func delimiterName(delimiter string) string {
+	switch delimiter {
+	case ";":
+		return "semicolons"
+	case "\t":
+		return "tabs"
+	case "|":
+		return "pipes"
+	}
+	return "commas"
+}
+
+// Received is when the upload came, on the account's clock.
+func (v view) Received() string {
+	at := v.Upload.ReceivedAt.Time()
+	if v.Zone != nil {
+		at = at.In(v.Zone)
+	}
+	return at.Format("2 January 2006, 15:04 MST")
+}
+
+// Identity names the upload for whoever looks into it later.
+func (v view) Identity() string {
+	return fmt.Sprintf("Upload %d, report %d, SHA-256 %x", v.Upload.ID, v.Revision, v.Upload.Digest[:8])
+}
+
+// wrap breaks a text into lines of at most width characters, each but the first
+// indented.
+func wrap(width, indent int, text string) string {
+	var b strings.Builder
+	column := indent
+	for i, word := range strings.Fields(text) {
+		size := len([]rune(word))
+		switch {
+		case i == 0:
+		case column+1+size > width:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			column = indent
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += size
+	}
+	return b.String()
+}
+
+var textTemplate = template.Must(template.New("text").Funcs(template.FuncMap{
+	"wrap": wrap,
+	"pad":  func(width int, v any) string { return fmt.Sprintf("%*v", width, v) },
+	"left": func(width int, v any) string { return fmt.Sprintf("%-*v", width, v) },
+}).Parse(`{{.Headline}}
+
+File:     {{.Upload.Name}}
+Account:  {{.Account}}
+Received: {{.Received}}
+{{- if .Upload.Refusal}}
+
+{{wrap 78 0 .Upload.Refusal.Sentence}}
+
+Nothing in the file was applied. ({{.Upload.Refusal.Code}})
+{{- else}}
+Read as:  {{wrap 78 10 .Read}}
+{{- if .DryRun}}
+
+This was a dry run: nothing was changed.
+{{- end}}
+{{- if .Upload.Diagnosis}}
+
+{{wrap 78 0 .Upload.Diagnosis}}
+{{- end}}
+
+{{pad 8 .Rows}} {{if eq .Rows 1}}row{{else}}rows{{end}}
+{{- range .Verdicts}}
+{{pad 8 .Rows}} {{left 12 .Verdict}} {{.Meaning}}
+{{- end}}
+{{- if .Upload.SameAs}}
+
+{{wrap 78 0 (printf "The same file came before, as upload %d. Rows that were applied then were left as they are." .Upload.SameAs)}}
+{{- end}}
+{{- range .Upload.Reading.Notes}}
+
+{{wrap 78 0 .}}
+{{- end}}
+{{- range .Problems}}
+
+Line {{.Line}}: {{.Verdict}}{{if .Code}} ({{.Code}}){{end}}
+  {{wrap 78 2 .Message}}
+{{- if .Sent}}
+  Sent: {{wrap 78 8 .Sent}}
+{{- end}}
+{{- range .Near}}
+  Near: {{wrap 78 8 (printf "%s%s%s" .CallID (and .CallID ", ") .Why)}}
+{{- end}}
+{{- end}}
+{{- if gt .More 0}}
+
+{{wrap 78 0 (printf "… and %d more such rows; the results file has them all." .More)}}
+{{- end}}
+{{- end}}
+{{- if .Files}}
+
+Attached:
+{{- range .Files}}
+  {{.}}
+{{- end}}
+{{- end}}
+
+{{.Identity}}
+`))

@@ -1,0 +1,279 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"calltally/conversion"
+)
+
+const callColumns = "id, call_id, transaction_id, click_id, start_ms, duration, caller, called, campaign, publisher, status"
+
+func scanCall(rows *sql.Rows, before ...any) (conversion.Call, error) {
+	var c conversion.Call
+	err := rows.Scan(append(before, &c.ID, &c.CallID, &c.TransactionID, &c.ClickID, &c.Start, &c.Duration, &c.Caller, &c.Called, &c.Campaign, &c.Publisher, &c.Status)...)
+	return c, err
+}
+
+// Calls returns, for each search, the account's calls that it finds.
+func (s *Store) Calls(ctx context.Context, account string, searches []conversion.CallSearch) ([][]conversion.Call, error) {
+	found := make([][]conversion.Call, len(searches))
+	id, err := s.account(ctx, s.read, account)
+	if err != nil || id == 0 {
+		return found, err
+	}
+	for _, byCaller := range []bool{true, false} {
+		chosen := choose(searches, byCaller)
+		err := lookup(ctx, s.read, []any{id}, 4, len(chosen), callQuery("c.account = $1", byCaller),
+			searchArgs(searches, chosen),
+			func(rows *sql.Rows) error {
+				var at int
+				call, err := scanCall(rows, &at)
+				if err == nil {
+					found[at] = append(found[at], call)
+				}
+				return err
+			})
+		if err != nil {
+			return nil, fmt.Errorf("find calls: %w", err)
+		}
+	}
+	return found, nil
+}
+
+// choose returns the indexes of the searches with or without a caller.
+func choose(searches []conversion.CallSearch, byCaller bool) []int {
+	var chosen []int
+	for i, search := range searches {
+		if (search.Caller != 0) == byCaller {
+			chosen = append(chosen, i)
+		}
+	}
+	return chosen
+}
+
+func searchArgs(searches []conversion.CallSearch, chosen []int) func(row int, into []any) []any {
+	return func(row int, into []any) []any {
+		search := searches[chosen[row]]
+		return append(into, chosen[row], int64(search.Caller), int64(search.From), int64(search.To))
+	}
+}
+
+// callQuery joins the wanted spans with the calls in them, each by one seek.
+func callQuery(accounts string, byCaller bool) func(values string) string {
+	caller := ""
+	if byCaller {
+		caller = "AND c.caller = w.caller"
+	}
+	return func(values string) string {
+		return "WITH w (at, caller, lo, hi) AS (VALUES " + values + ") SELECT w.at, c." + callColumnsOf("c") +
+			" FROM w CROSS JOIN call c WHERE " + accounts + " " + caller + " AND c.start_ms BETWEEN w.lo AND w.hi"
+	}
+}
+
+func callColumnsOf(table string) string {
+	return "id, " + table + ".call_id, " + table + ".transaction_id, " + table + ".click_id, " + table + ".start_ms, " + table + ".duration, " +
+		table + ".caller, " + table + ".called, " + table + ".campaign, " + table + ".publisher, " + table + ".status"
+}
+
+// CallsElsewhere tells, for each search that names a caller, whether another
+// account has such a call.
+func (s *Store) CallsElsewhere(ctx context.Context, account string, searches []conversion.CallSearch) ([]bool, error) {
+	elsewhere := make([]bool, len(searches))
+	id, err := s.account(ctx, s.read, account)
+	if err != nil {
+		return nil, err
+	}
+	chosen := choose(searches, true)
+	query := func(values string) string {
+		return "WITH w (at, caller, lo, hi) AS (VALUES " + values + ") SELECT DISTINCT w.at FROM w CROSS JOIN account a CROSS JOIN call c " +
+			"WHERE a.id <> $1 AND c.account = a.id AND c.caller = w.caller AND c.start_ms BETWEEN w.lo AND w.hi"
+	}
+	err = lookup(ctx, s.read, []any{id}, 4, len(chosen), query, searchArgs(searches, chosen), func(rows *sql.Rows) error {
+		var at int
+		err := rows.Scan(&at)
+		if err == nil {
+			elsewhere[at] = true
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find calls of other accounts: %w", err)
+	}
+	return elsewhere, nil
+}
+
+// SaveCalls stores the calls of a call log: new ones, and what has changed of
+// known ones. An entry that a later one has replaced changes nothing.
+func (s *Store) SaveCalls(ctx context.Context, account string, calls []conversion.Call) (tally conversion.CallsTally, err error) {
+	if err := s.EnsureAccounts(ctx, []string{account}); err != nil {
+		return tally, err
+	}
+	err = s.inTx(ctx, "save calls", func(tx *sql.Tx) error {
+		tally = conversion.CallsTally{}
+		id, err := s.account(ctx, tx, account)
+		if err != nil {
+			return err
+		}
+		book, err := loadCallBook(ctx, tx, id, calls)
+		if err != nil {
+			return err
+		}
+		for i := range calls {
+			book.enter(calls[i], &tally)
+		}
+		return book.save(ctx, tx, id)
+	})
+	return tally, err
+}
+
+// callBook is what the store knows of a log's calls, kept up to date while the
+// log's entries are entered one after another.
+type callBook struct {
+	byCallID      map[string]*conversion.Call
+	byTransaction map[string]*conversion.Call
+	superseded    map[string]bool
+	newSuperseded []string
+	touched       []*conversion.Call
+	isTouched     map[*conversion.Call]bool
+}
+
+func loadCallBook(ctx context.Context, tx *sql.Tx, account int64, calls []conversion.Call) (*callBook, error) {
+	b := &callBook{byCallID: map[string]*conversion.Call{}, byTransaction: map[string]*conversion.Call{}, superseded: map[string]bool{}, isTouched: map[*conversion.Call]bool{}}
+	var callIDs, transactions []string
+	for _, c := range calls {
+		callIDs = append(callIDs, c.CallID)
+		for _, t := range []string{c.TransactionID, c.Corrects} {
+			if t != "" {
+				transactions = append(transactions, t)
+			}
+		}
+	}
+	byID := map[int64]*conversion.Call{}
+	note := func(rows *sql.Rows) error {
+		c, err := scanCall(rows)
+		if err != nil || byID[c.ID] != nil {
+			return err
+		}
+		byID[c.ID] = &c
+		b.index(&c)
+		return nil
+	}
+	for _, by := range []struct {
+		column string
+		values []string
+	}{{"call_id", callIDs}, {"transaction_id", transactions}} {
+		query := func(values string) string {
+			return "WITH w (v) AS (VALUES " + values + ") SELECT c." + callColumnsOf("c") + " FROM w CROSS JOIN call c WHERE c.account = $1 AND c." + by.column + " = w.v AND c." + by.column + " <> ''"
+		}
+		if err := lookup(ctx, tx, []any{account}, 1, len(by.values), query, stringArgs(by.values), note); err != nil {
+			return nil, err
+		}
+	}
+	query := func(values string) string {
+		return "WITH w (v) AS (VALUES " + values + ") SELECT s.transaction_id FROM w CROSS JOIN superseded_transaction s WHERE s.account = $1 AND s.transaction_id = w.v"
+	}
+	err := lookup(ctx, tx, []any{account}, 1, len(transactions), query, stringArgs(transactions), func(rows *sql.Rows) error {
+		var t string
+		err := rows.Scan(&t)
+		b.superseded[t] = true
+		return err
+	})
+	return b, err
+}
+
+func stringArgs(values []string) func(row int, into []any) []any {
+	return func(row int, into []any) []any { return append(into, values[row]) }
+}
+
+func (b *callBook) index(c *conversion.Call) {
+	b.byCallID[c.CallID] = c
+	if c.TransactionID != "" {
+		b.byTransaction[c.TransactionID] = c
+	}
+}
+
+// enter applies one entry of a log.
+func (b *callBook) enter(entry conversion.Call, tally *conversion.CallsTally) {
+	if b.superseded[entry.TransactionID] && entry.TransactionID != "" {
+		tally.Unchanged++
+		return
+	}
+	known := b.byCallID[entry.CallID]
+	if known == nil && entry.Corrects != "" {
+		known = b.byTransaction[entry.Corrects]
+	}
+	if entry.Corrects != "" && !b.superseded[entry.Corrects] {
+		b.superseded[entry.Corrects] = true
+		b.newSuperseded = append(b.newSuperseded, entry.Corrects)
+	}
+	switch {
+	case known == nil:
+		tally.Created++
+		known = &conversion.Call{}
+	case known.SameAs(entry):
+		tally.Unchanged++
+		return
+	default:
+		tally.Updated++
+	}
+	entry.ID = known.ID
+	*known = entry
+	b.index(known)
+	if !b.isTouched[known] {
+		b.isTouched[known] = true
+		b.touched = append(b.touched, known)
+	}
+}
+
+func (b *callBook) save(ctx context.Context, tx *sql.Tx, account int64) error {
+	next := int64(0)
+	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), 0) FROM call").Scan(&next); err != nil {
+		return err
+	}
+	err := insert(ctx, tx, "call", "account, "+callColumns,
+		"ON CONFLICT (id) DO UPDATE SET call_id = excluded.call_id, transaction_id = excluded.transaction_id, click_id = excluded.click_id, start_ms = excluded.start_ms, "+
+			"duration = excluded.duration, caller = excluded.caller, called = excluded.called, campaign = excluded.campaign, publisher = excluded.publisher, status = excluded.status",
+		len(b.touched), func(row int, into []any) []any {
+			c := b.touched[row]
+			if c.ID == 0 {
+				next++
+				c.ID = next
+			}
+			return append(into, account, c.ID, c.CallID, c.TransactionID, c.ClickID, int64(c.Start), c.Duration, int64(c.Caller), int64(c.Called), c.Campaign, c.Publisher, c.Status)
+		})
+	if err != nil {
+		return err
+	}
+	return insert(ctx, tx, "superseded_transaction", "account, transaction_id", "ON CONFLICT DO NOTHING", len(b.newSuperseded),
+		func(row int, into []any) []any { return append(into, account, b.newSuperseded[row]) })
+}
+
+// ListCalls calls each for an account's calls, newest first, at most limit of
+// them (0 = all).
+func (s *Store) ListCalls(ctx context.Context, account string, limit int, each func(conversion.Call) error) error {
+	id, err := s.account(ctx, s.read, account)
+	if err != nil {
+		return err
+	}
+	rows, err := s.read.QueryContext(ctx, "SELECT "+callColumns+" FROM call WHERE account = $1 ORDER BY start_ms DESC, id LIMIT $2", id, orAll(limit))
+	if err != nil {
+		return fmt.Errorf("list calls: %w", err)
+	}
+	return scanAll(rows, func(rows *sql.Rows) error {
+		c, err := scanCall(rows)
+		if err != nil {
+			return err
+		}
+		return each(c)
+	})
+}
+
+// orAll turns a limit of 0 into one that is never reached.
+func orAll(limit int) int64 {
+	if limit <= 0 {
+		return 1<<63 - 1
+	}
+	return int64(limit)
+}

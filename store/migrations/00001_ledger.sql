@@ -1,0 +1,174 @@
+-- The types are SQLite's; another engine reads them as its own (see engine.go).
+-- Times are milliseconds since 1970 in UTC. Amounts are whole minor units.
+
+-- +goose Up
+CREATE TABLE account (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE -- the account's id in the configuration
+) STRICT;
+
+CREATE TABLE call (
+    id             INTEGER PRIMARY KEY,
+    account        INTEGER NOT NULL REFERENCES account (id),
+    call_id        TEXT NOT NULL,
+    transaction_id TEXT NOT NULL DEFAULT '',
+    click_id       TEXT NOT NULL DEFAULT '',
+    start_ms       INTEGER NOT NULL,
+    duration       INTEGER NOT NULL CHECK (duration >= 0), -- seconds
+    caller         INTEGER NOT NULL, -- E.164 digits; 0 if withheld
+    called         INTEGER NOT NULL,
+    campaign       TEXT NOT NULL DEFAULT '',
+    publisher      TEXT NOT NULL DEFAULT '',
+    status         TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE UNIQUE INDEX call_by_call_id ON call (account, call_id);
+CREATE INDEX call_by_caller ON call (account, caller, start_ms);
+CREATE INDEX call_by_start ON call (account, start_ms);
+CREATE INDEX call_by_transaction ON call (account, transaction_id) WHERE transaction_id <> '';
+
+-- Call log entries that a later entry has replaced. Seen again, they say nothing.
+CREATE TABLE superseded_transaction (
+    account        INTEGER NOT NULL REFERENCES account (id),
+    transaction_id TEXT NOT NULL,
+    UNIQUE (account, transaction_id)
+) STRICT;
+
+CREATE TABLE upload (
+    id           INTEGER PRIMARY KEY,
+    account      TEXT NOT NULL, -- '' if none could be told
+    source       TEXT NOT NULL,
+    origin       TEXT NOT NULL,
+    digest       BLOB NOT NULL, -- SHA-256 of the bytes
+    size         INTEGER NOT NULL,
+    name         TEXT NOT NULL,
+    takes        TEXT NOT NULL CHECK (takes IN ('conversions', 'calls')),
+    dialect      TEXT NOT NULL,
+    received_ms  INTEGER NOT NULL,
+    decided_ms   INTEGER NOT NULL DEFAULT 0,
+    state        TEXT NOT NULL CHECK (state IN ('received', 'deciding', 'decided', 'refused')),
+    refusal_code TEXT NOT NULL DEFAULT '',
+    refusal      TEXT NOT NULL DEFAULT '',
+    reading      TEXT NOT NULL DEFAULT '{}', -- how the file was read, JSON
+    tally        TEXT NOT NULL DEFAULT '{}', -- rows and verdicts, JSON
+    waiting      INTEGER NOT NULL DEFAULT 0 CHECK (waiting >= 0), -- rows that wait for their call
+    diagnosis    TEXT NOT NULL DEFAULT '',
+    cursor_line  INTEGER NOT NULL DEFAULT 0, -- the last line decided
+    same_as      INTEGER NOT NULL DEFAULT 0, -- an earlier upload of the same bytes
+    mail         TEXT NOT NULL DEFAULT '{}', -- what a reply needs to know, JSON
+    UNIQUE (source, origin, digest),
+    CHECK ((state = 'refused') = (refusal_code <> '')),
+    CHECK (state <> 'decided' OR decided_ms > 0)
+) STRICT;
+CREATE INDEX upload_to_decide ON upload (id) WHERE state IN ('received', 'deciding');
+CREATE INDEX upload_by_digest ON upload (account, digest);
+CREATE INDEX upload_waiting ON upload (id) WHERE waiting > 0;
+
+-- An upload's bytes as they came, in parts of equal size.
+CREATE TABLE upload_part (
+    upload INTEGER NOT NULL REFERENCES upload (id),
+    part   INTEGER NOT NULL,
+    bytes  BLOB NOT NULL,
+    UNIQUE (upload, part)
+) STRICT;
+
+-- What became of an upload's rows: one packed list for each chunk that was
+-- decided. They are read by upload only.
+CREATE TABLE outcome_chunk (
+    upload     INTEGER NOT NULL REFERENCES upload (id),
+    first_line INTEGER NOT NULL,
+    last_line  INTEGER NOT NULL,
+    outcomes   BLOB NOT NULL,
+    UNIQUE (upload, first_line),
+    CHECK (first_line <= last_line)
+) STRICT;
+
+CREATE TABLE conversion (
+    id              INTEGER PRIMARY KEY, -- upload and line that created it
+    account         INTEGER NOT NULL REFERENCES account (id),
+    key             BLOB NOT NULL,
+    nth             INTEGER NOT NULL CHECK (nth >= 0), -- counts conversions under one key
+    call            INTEGER NOT NULL, -- 0 for a web conversion
+    occurred_ms     INTEGER NOT NULL,
+    sale            INTEGER, -- NULL if none was given
+    sale_currency   TEXT NOT NULL,
+    payout          INTEGER,
+    payout_currency TEXT NOT NULL,
+    reference_id    TEXT NOT NULL,
+    event_type      TEXT NOT NULL,
+    reason_code     TEXT NOT NULL,
+    sku_list        TEXT NOT NULL,
+    quantity_list   TEXT NOT NULL,
+    campaign        TEXT NOT NULL,
+    publisher       TEXT NOT NULL,
+    customer        TEXT NOT NULL, -- JSON
+    CHECK (sale IS NULL OR sale_currency <> ''),
+    CHECK (payout IS NULL OR payout_currency <> '')
+) STRICT;
+CREATE UNIQUE INDEX conversion_by_key ON conversion (key, nth);
+CREATE INDEX conversion_by_reference ON conversion (account, reference_id) WHERE reference_id <> '';
+
+-- The ledger. Nothing is ever changed or deleted here.
+CREATE TABLE change (
+    id            INTEGER PRIMARY KEY, -- upload and line that caused it
+    conversion    INTEGER NOT NULL REFERENCES conversion (id),
+    verdict       TEXT NOT NULL CHECK (verdict IN ('created', 'updated', 'incremented', 'repeated')),
+    at_ms         INTEGER NOT NULL,
+    effective     INTEGER NOT NULL, -- yyyymmdd in the account's zone
+    sale_before   INTEGER, -- in the conversion's currencies
+    sale_after    INTEGER,
+    payout_before INTEGER,
+    payout_after  INTEGER,
+    details       TEXT NOT NULL DEFAULT '', -- what else changed, JSON
+    rule          TEXT NOT NULL DEFAULT '',
+    CHECK ((verdict IN ('created', 'repeated')) = (conversion = id))
+) STRICT;
+-- A change that created its conversion shares its id and needs no entry.
+CREATE INDEX change_by_conversion ON change (conversion, id) WHERE conversion <> id;
+
+-- Rows that were applied and must not be applied again.
+CREATE TABLE fingerprint (
+    fingerprint BLOB NOT NULL UNIQUE,
+    change      INTEGER NOT NULL
+) STRICT;
+
+-- Reports that are due, and those that were sent.
+CREATE TABLE report (
+    upload     INTEGER NOT NULL REFERENCES upload (id),
+    revision   INTEGER NOT NULL CHECK (revision > 0),
+    state      TEXT NOT NULL CHECK (state IN ('due', 'sent', 'failed')),
+    due_ms     INTEGER NOT NULL,
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    sent_ms    INTEGER NOT NULL DEFAULT 0,
+    last_error TEXT NOT NULL DEFAULT '',
+    UNIQUE (upload, revision),
+    CHECK ((state = 'sent') = (sent_ms > 0))
+) STRICT;
+CREATE INDEX report_due ON report (due_ms) WHERE state = 'due';
+
+-- When a source was last looked at, and when that last worked.
+CREATE TABLE poll (
+    source  TEXT PRIMARY KEY,
+    at_ms   INTEGER NOT NULL,
+    good_ms INTEGER NOT NULL DEFAULT 0,
+    error   TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+-- When a scheduled job last ran, so that a missed run is caught up once.
+CREATE TABLE job (
+    name   TEXT PRIMARY KEY,
+    ran_ms INTEGER NOT NULL
+) STRICT;
+
+-- +goose Down
+DROP TABLE job;
+DROP TABLE poll;
+DROP TABLE report;
+DROP TABLE fingerprint;
+DROP TABLE change;
+DROP TABLE conversion;
+DROP TABLE outcome_chunk;
+DROP TABLE upload_part;
+DROP TABLE upload;
+DROP TABLE superseded_transaction;
+DROP TABLE call;
+DROP TABLE account;

@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"calltally/conversion"
+)
+
+// reportDue makes an upload's next report due, unless one is due already.
+func reportDue(ctx context.Context, tx *sql.Tx, upload int64, at conversion.Millis) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO report (upload, revision, state, due_ms) SELECT $1, COALESCE(MAX(revision), 0) + 1, 'due', $2 FROM report WHERE upload = $1 HAVING COUNT(CASE WHEN state = 'due' THEN 1 END) = 0", upload, int64(at))
+	return err
+}
+
+// ReportsDue calls each for the reports that are to be sent by now, oldest
+// first.
+func (s *Store) ReportsDue(ctx context.Context, now conversion.Millis, each func(upload int64, revision, attempts int) error) error {
+	rows, err := s.read.QueryContext(ctx, "SELECT upload, revision, attempts FROM report WHERE state = 'due' AND due_ms <= $1 ORDER BY upload, revision", int64(now))
+	if err != nil {
+		return fmt.Errorf("list reports due: %w", err)
+	}
+	type due struct {
+		upload             int64
+		revision, attempts int
+	}
+	var all []due
+	err = scanAll(rows, func(rows *sql.Rows) error {
+		var d due
+		err := rows.Scan(&d.upload, &d.revision, &d.attempts)
+		all = append(all, d)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("list reports due: %w", err)
+	}
+	for _, d := range all {
+		if err := each(d.upload, d.revision, d.attempts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MarkReplied notes that a report was sent.
+func (s *Store) MarkReplied(ctx context.Context, upload int64, revision int, at conversion.Millis) error {
+	return s.inTx(ctx, "mark report sent", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE report SET state = 'sent', sent_ms = $3, attempts = attempts + 1, last_error = '' WHERE upload = $1 AND revision = $2", upload, revision, int64(at))
+		return err
+	})
+}
+
+// MarkReplyFailed notes why a report could not be sent; it is due again at next,
+// or never if next is 0.
+func (s *Store) MarkReplyFailed(ctx context.Context, upload int64, revision int, why string, next conversion.Millis) error {
+	state := "due"
+	if next == 0 {
+		state = "failed"
+	}
+	return s.inTx(ctx, "mark report failed", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE report SET state = $3, due_ms = $4, attempts = attempts + 1, last_error = $5 WHERE upload = $1 AND revision = $2", upload, revision, state, int64(next), why)
+		return err
+	})
+}
+
+// MarkPolled notes when a source was looked at, and whether that worked.
+func (s *Store) MarkPolled(ctx context.Context, source string, at conversion.Millis, failure error) error {
+	good, why := at, ""
+	if failure != nil {
+		good, why = 0, failure.Error()
+	}
+	return s.inTx(ctx, "mark poll", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO poll (source, at_ms, good_ms, error) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (source) DO UPDATE SET at_ms = excluded.at_ms, good_ms = CASE WHEN excluded.good_ms > 0 THEN excluded.good_ms ELSE poll.good_ms END, error = excluded.error`,
+			source, int64(at), int64(good), why)
+		return err
+	})
+}
+
+// JobRan returns when a scheduled job last ran; the zero time if never.
+func (s *Store) JobRan(ctx context.Context, name string) (time.Time, error) {
+	var at conversion.Millis
+	err := s.read.QueryRowContext(ctx, "SELECT ran_ms FROM job WHERE name = $1", name).Scan(&at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read job %s: %w", name, err)
+	}
+	return at.Time(), nil
+}
+
+// MarkJobRan notes when a scheduled job ran.
+func (s *Store) MarkJobRan(ctx context.Context, name string, at time.Time) error {
+	return s.inTx(ctx, "mark job", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "INSERT INTO job (name, ran_ms) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET ran_ms = excluded.ran_ms", name, at.UnixMilli())
+		return err
+	})
+}
+
+func detailsOf(text string) []conversion.DetailChange {
+	var details []conversion.DetailChange
+	if text == "" || json.Unmarshal([]byte(text), &details) != nil {
+		return nil
+	}
+	return details
+}

@@ -1,0 +1,253 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"calltally/conversion"
+)
+
+// partSize is how many bytes of an upload one part holds.
+const partSize = 512 << 10
+
+// SaveUpload makes a delivery ours: its record and its bytes, in one
+// transaction. known is true if the same delivery was saved before; then the
+// upload that was saved is returned.
+func (s *Store) SaveUpload(ctx context.Context, u *conversion.Upload, open func() (io.ReadCloser, error)) (saved *conversion.Upload, known bool, err error) {
+	if u.Digest, u.Size, err = digest(open); err != nil {
+		return nil, false, fmt.Errorf("read %s: %w", u.Name, err)
+	}
+	err = s.inTx(ctx, "save upload", func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, "SELECT id FROM upload WHERE source = $1 AND origin = $2 AND digest = $3", u.Source, u.Origin, u.Digest[:]).Scan(&u.ID)
+		if err == nil {
+			known = true
+			return nil
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if err := findSame(ctx, tx, u); err != nil {
+			return err
+		}
+		if err := insertUpload(ctx, tx, u); err != nil {
+			return err
+		}
+		return saveParts(ctx, tx, u.ID, open)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	if known {
+		saved, err = s.Upload(ctx, u.ID)
+		return saved, true, err
+	}
+	return u, false, nil
+}
+
+func digest(open func() (io.ReadCloser, error)) (sum [32]byte, size int64, err error) {
+	in, err := open()
+	if err != nil {
+		return sum, 0, err
+	}
+	defer in.Close()
+	h := sha256.New()
+	size, err = io.Copy(h, in)
+	h.Sum(sum[:0])
+	return sum, size, err
+}
+
+// findSame finds the newest upload of the same bytes for the same account.
+func findSame(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
+	if u.Again {
+		return nil
+	}
+	err := tx.QueryRowContext(ctx, "SELECT id FROM upload WHERE account = $1 AND digest = $2 AND takes = $3 AND state <> 'refused' ORDER BY id DESC LIMIT 1",
+		u.Account, u.Digest[:], string(u.Takes)).Scan(&u.SameAs)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return err
+}
+
+func insertUpload(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
+	refusal := conversion.Refusal{}
+	if u.Refusal != nil {
+		refusal = *u.Refusal
+	}
+	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, mail)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id`,
+		u.Account, u.Source, u.Origin, u.Digest[:], u.Size, u.Name, string(u.Takes), u.Dialect, int64(u.ReceivedAt), int64(u.DecidedAt), string(u.State),
+		string(refusal.Code), refusal.Sentence, u.SameAs, asJSON(u.Mail)).Scan(&u.ID)
+}
+
+func saveParts(ctx context.Context, tx *sql.Tx, upload int64, open func() (io.ReadCloser, error)) error {
+	in, err := open()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	part := make([]byte, partSize)
+	for n := 0; ; n++ {
+		size, err := io.ReadFull(in, part)
+		if size > 0 {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO upload_part (upload, part, bytes) VALUES ($1, $2, $3)", upload, n, part[:size]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// OpenUpload reads an upload's bytes back, part by part.
+func (s *Store) OpenUpload(ctx context.Context, upload int64) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		return io.NopCloser(&partReader{ctx: ctx, s: s, upload: upload}), nil
+	}
+}
+
+type partReader struct {
+	ctx    context.Context
+	s      *Store
+	upload int64
+	part   int
+	left   []byte
+}
+
+func (r *partReader) Read(p []byte) (int, error) {
+	if len(r.left) == 0 {
+		err := r.s.read.QueryRowContext(r.ctx, "SELECT bytes FROM upload_part WHERE upload = $1 AND part = $2", r.upload, r.part).Scan(&r.left)
+		if errors.Is(err, sql.ErrNoRows) {
+			return 0, io.EOF
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read upload %d: %w", r.upload, err)
+		}
+		r.part++
+	}
+	n := copy(p, r.left)
+	r.left = r.left[n:]
+	return n, nil
+}
+
+const uploadColumns = "id, account, source, origin, digest, size, name, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, mail"
+
+type scanner interface{ Scan(into ...any) error }
+
+func scanUpload(row scanner) (*conversion.Upload, error) {
+	var u conversion.Upload
+	var digest []byte
+	var refusal conversion.Refusal
+	var reading, tally, mail string
+	err := row.Scan(&u.ID, &u.Account, &u.Source, &u.Origin, &digest, &u.Size, &u.Name, &u.Takes, &u.Dialect, &u.ReceivedAt, &u.DecidedAt, &u.State,
+		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &mail)
+	if err != nil {
+		return nil, err
+	}
+	copy(u.Digest[:], digest)
+	if refusal.Code != "" {
+		u.Refusal = &refusal
+	}
+	for text, into := range map[string]any{reading: &u.Reading, tally: &u.Tally, mail: &u.Mail} {
+		if text == "{}" {
+			continue
+		}
+		if err := json.Unmarshal([]byte(text), into); err != nil {
+			return nil, fmt.Errorf("read upload %d: %w", u.ID, err)
+		}
+	}
+	return &u, nil
+}
+
+// ErrNotFound says that there is nothing of that number.
+var ErrNotFound = errors.New("not found")
+
+// Upload returns one upload.
+func (s *Store) Upload(ctx context.Context, id int64) (*conversion.Upload, error) {
+	u, err := scanUpload(s.read.QueryRowContext(ctx, "SELECT "+uploadColumns+" FROM upload WHERE id = $1", id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("upload %d: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read upload %d: %w", id, err)
+	}
+	return u, nil
+}
+
+// ListUploads calls each for uploads, newest first: of one account ("" = all),
+// at most limit (0 = all).
+func (s *Store) ListUploads(ctx context.Context, account string, limit int, each func(*conversion.Upload) error) error {
+	return s.eachUpload(ctx, each, "($1 = '' OR account = $1) ORDER BY id DESC LIMIT $2", account, orAll(limit))
+}
+
+// UploadsToDecide calls each for the uploads whose rows are still to be decided,
+// oldest first.
+func (s *Store) UploadsToDecide(ctx context.Context, each func(*conversion.Upload) error) error {
+	return s.eachUpload(ctx, each, "state IN ('received', 'deciding') ORDER BY id")
+}
+
+// UploadsWaiting calls each for the uploads that have rows waiting for their
+// call, oldest first.
+func (s *Store) UploadsWaiting(ctx context.Context, account string, each func(*conversion.Upload) error) error {
+	return s.eachUpload(ctx, each, "waiting > 0 AND state = 'decided' AND ($1 = '' OR account = $1) ORDER BY id", account)
+}
+
+// eachUpload reads the list first: each may write.
+func (s *Store) eachUpload(ctx context.Context, each func(*conversion.Upload) error, where string, args ...any) error {
+	rows, err := s.read.QueryContext(ctx, "SELECT "+uploadColumns+" FROM upload WHERE "+where, args...)
+	if err != nil {
+		return fmt.Errorf("list uploads: %w", err)
+	}
+	var found []*conversion.Upload
+	err = scanAll(rows, func(rows *sql.Rows) error {
+		u, err := scanUpload(rows)
+		found = append(found, u)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("list uploads: %w", err)
+	}
+	for _, u := range found {
+		if err := each(u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Refuse ends an upload that can't be read, and makes its report due.
+func (s *Store) Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error {
+	return s.inTx(ctx, "refuse upload", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'refused', refusal_code = $2, refusal = $3, decided_ms = $4 WHERE id = $1 AND state IN ('received', 'deciding')",
+			upload, string(refusal.Code), refusal.Sentence, int64(at))
+		if err != nil {
+			return err
+		}
+		return reportDue(ctx, tx, upload, at)
+	})
+}
+
+// BeginDeciding notes how an upload is read, before its first row is decided.
+func (s *Store) BeginDeciding(ctx context.Context, upload int64, reading conversion.Reading) error {
+	return s.inTx(ctx, "begin deciding", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'deciding', reading = $2 WHERE id = $1 AND state IN ('received', 'deciding')", upload, asJSON(reading))
+		return err
+	})
+}
+
+// FinishCalls ends the upload of a call log. Call logs are not reported.
+func (s *Store) FinishCalls(ctx context.Context, upload int64, reading conversion.Reading, at conversion.Millis) error {
+	return s.inTx(ctx, "finish call log", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'decided', reading = $2, decided_ms = $3 WHERE id = $1", upload, asJSON(reading), int64(at))
+		return err
+	})
+}

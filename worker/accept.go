@@ -1,0 +1,160 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"calltally/conversion"
+	"calltally/ingest"
+)
+
+// Accept makes a delivery ours: it finds the account, stores the bytes, reads
+// the file once to see whether it can be decided, and only then tells the
+// source. A delivery seen before is acknowledged again and changes nothing.
+func (w *Worker) Accept(ctx context.Context, d *ingest.Delivery) (*conversion.Upload, error) {
+	account, refusal := w.accountOf(d)
+	if d.Refusal != nil {
+		refusal = d.Refusal
+	}
+	upload := &conversion.Upload{
+		Source: d.Source, Origin: d.Origin, Name: cleanName(d.Name), Takes: d.Takes, Dialect: d.Dialect,
+		ReceivedAt: w.now(), State: conversion.Received, Again: d.Again,
+	}
+	if account != nil {
+		upload.Account = account.ID
+		upload.Mail = mailOrigin(d.Mail, account)
+	}
+	failpoint("accept-before-save")
+	upload, known, err := w.Store.SaveUpload(ctx, upload, d.Open)
+	if err != nil {
+		return nil, err
+	}
+	failpoint("accept-after-save")
+	log := w.Log.With("upload", upload.ID, "account", upload.Account)
+	if !known {
+		log.Info("upload received", "source", d.Source, "name", upload.Name, "bytes", upload.Size)
+	}
+	if upload.State == conversion.Received && refusal == nil {
+		_, refusal, err = w.survey(ctx, upload, account)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if upload.State == conversion.Received && refusal != nil {
+		if err := w.refuse(ctx, upload, refusal); err != nil {
+			return nil, err
+		}
+	}
+	failpoint("accept-before-ack")
+	if err := w.acknowledge(ctx, d, upload); err != nil {
+		return nil, fmt.Errorf("acknowledge %s: %w", upload.Name, err)
+	}
+	failpoint("accept-after-ack")
+	return upload, nil
+}
+
+func (w *Worker) acknowledge(ctx context.Context, d *ingest.Delivery, upload *conversion.Upload) error {
+	if d.Ack == nil {
+		return nil
+	}
+	if upload.State == conversion.Refused {
+		return d.Ack(ctx, ingest.Refused)
+	}
+	return d.Ack(ctx, ingest.Accepted)
+}
+
+func (w *Worker) refuse(ctx context.Context, upload *conversion.Upload, refusal *conversion.Refusal) error {
+	upload.State, upload.Refusal = conversion.Refused, refusal
+	w.Log.Warn("upload refused", "upload", upload.ID, "account", upload.Account, "code", refusal.Code)
+	return w.Store.Refuse(ctx, upload.ID, *refusal, w.now())
+}
+
+// survey reads an upload once, before any of its rows is decided.
+func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account *conversion.Account) (*ingest.Table, *conversion.Refusal, error) {
+	limits := w.Limits
+	if limits == (ingest.Limits{}) {
+		limits = ingest.DefaultLimits
+	}
+	if upload.Size > limits.Bytes {
+		return nil, conversion.Refuse(conversion.TooLarge, "The file is %d MiB large; at most %d MiB are read. Split it and send the parts.", upload.Size>>20, limits.Bytes>>20), nil
+	}
+	return ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.ID), ingest.Settings{
+		Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits,
+	})
+}
+
+// accountOf finds out whose file a delivery is, and whether its sender may send
+// it.
+func (w *Worker) accountOf(d *ingest.Delivery) (*conversion.Account, *conversion.Refusal) {
+	account := w.Account(d.Account)
+	if account == nil && d.Mail != nil {
+		account = w.accountByAddress(d.Mail)
+	}
+	switch {
+	case account == nil && d.Mail != nil:
+		return nil, conversion.Refuse(conversion.AccountUnknown, "No account has any of the addresses that the mail was sent to (%s). Send it to your own upload address.", strings.Join(d.Mail.Recipients, ", "))
+	case account == nil:
+		return nil, conversion.Refuse(conversion.AccountUnknown, "There is no account %q. Name one that the configuration has.", d.Account)
+	case d.Mail != nil && !maySend(d.Mail, account):
+		return account, conversion.Refuse(conversion.SenderNotAllowed, "%s may not send files for this account. Have the address added to the account's senders, or send from one that is.", d.Mail.From)
+	}
+	return account, nil
+}
+
+// accountByAddress finds the account that the mail was sent to. What the server
+// wrote of the recipients comes before what the sender wrote.
+func (w *Worker) accountByAddress(mail *ingest.Mail) *conversion.Account {
+	for _, recipient := range mail.Recipients {
+		for _, a := range w.Accounts {
+			if slices.ContainsFunc(a.Addresses, func(address string) bool { return strings.EqualFold(address, recipient) }) {
+				return a
+			}
+		}
+	}
+	return nil
+}
+
+// maySend reports whether a mail's sender may upload. An account without a list
+// takes mail only where knowing its address is proof enough.
+func maySend(mail *ingest.Mail, account *conversion.Account) bool {
+	if len(account.Senders) == 0 {
+		return mail.TrustRecipient
+	}
+	return account.AllowsSender(mail.From)
+}
+
+// mailOrigin keeps what a reply needs. The sender is answered only if they may
+// send, no program sent the mail, and the mailbox vouches for them.
+func mailOrigin(mail *ingest.Mail, account *conversion.Account) conversion.MailOrigin {
+	if mail == nil {
+		return conversion.MailOrigin{}
+	}
+	origin := conversion.MailOrigin{Subject: mail.Subject, MessageID: mail.MessageID, References: mail.References}
+	if mail.TrustRecipient && !mail.Automatic && maySend(mail, account) {
+		origin.ReplyTo = mail.From
+	}
+	return origin
+}
+
+// cleanName makes a file's name safe to show: one line, no folders, no control
+// characters, at most 120 characters.
+func cleanName(name string) string {
+	if at := strings.LastIndexAny(name, `/\`); at >= 0 {
+		name = name[at+1:]
+	}
+	name = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F || r == '\uFFFD' || r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069 {
+			return -1
+		}
+		return r
+	}, name)
+	if runes := []rune(name); len(runes) > 120 {
+		name = string(runes[:116]) + ".csv"
+	}
+	if strings.Trim(name, ". ") == "" {
+		return "upload.csv"
+	}
+	return name
+}

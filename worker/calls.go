@@ -1,0 +1,89 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"calltally/conversion"
+	"calltally/ingest"
+)
+
+// mostFaults is how many rejected entries of a call log are listed.
+const mostFaults = 1000
+
+// ImportCalls decides a call log's upload and returns what became of its
+// entries.
+func (w *Worker) ImportCalls(ctx context.Context, upload *conversion.Upload) (conversion.CallsTally, error) {
+	table, refusal, err := w.survey(ctx, upload, w.Account(upload.Account))
+	if err != nil {
+		return conversion.CallsTally{}, err
+	}
+	if refusal != nil {
+		return conversion.CallsTally{}, w.refuse(ctx, upload, refusal)
+	}
+	return w.importCalls(ctx, upload, table)
+}
+
+func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, table *ingest.Table) (conversion.CallsTally, error) {
+	var total conversion.CallsTally
+	entries, err := table.Calls(ctx)
+	if err != nil {
+		return total, err
+	}
+	defer entries.Close()
+	for more := true; more; {
+		var calls []conversion.Call
+		if calls, more, err = w.readCalls(entries, &total); err != nil {
+			return total, err
+		}
+		saved, err := w.Store.SaveCalls(ctx, upload.Account, calls)
+		if err != nil {
+			return total, err
+		}
+		total.Created += saved.Created
+		total.Updated += saved.Updated
+		total.Unchanged += saved.Unchanged
+		if w.Progress != nil {
+			w.Progress(upload, total.Read, table.Reading.Rows)
+		}
+	}
+	upload.Reading, upload.State, upload.DecidedAt = table.Reading, conversion.Decided, w.now()
+	upload.Reading.Notes = append(upload.Reading.Notes, fmt.Sprintf("%d entries: %d calls new, %d changed, %d known, %d rejected, %d not calls.",
+		total.Read, total.Created, total.Updated, total.Unchanged, total.Rejected, total.Skipped))
+	if err := w.Store.FinishCalls(ctx, upload.ID, upload.Reading, upload.DecidedAt); err != nil {
+		return total, err
+	}
+	w.Log.Info("calls imported", "upload", upload.ID, "account", upload.Account, "created", total.Created, "updated", total.Updated, "unchanged", total.Unchanged, "rejected", total.Rejected)
+	if total.Created+total.Updated == 0 {
+		return total, nil
+	}
+	return total, w.Reconcile(ctx, upload.Account)
+}
+
+// readCalls reads the next entries and counts those that are no calls.
+func (w *Worker) readCalls(entries *ingest.Calls, total *conversion.CallsTally) (calls []conversion.Call, more bool, err error) {
+	for len(calls) < w.chunkRows() {
+		call, isCall, rejection, err := entries.Next()
+		if errors.Is(err, io.EOF) {
+			return calls, false, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		total.Read++
+		switch {
+		case rejection != nil:
+			total.Rejected++
+			if len(total.Faults) < mostFaults {
+				total.Faults = append(total.Faults, *rejection)
+			}
+		case !isCall:
+			total.Skipped++
+		default:
+			calls = append(calls, call)
+		}
+	}
+	return calls, true, nil
+}

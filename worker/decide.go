@@ -1,0 +1,348 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"calltally/conversion"
+	"calltally/ingest"
+	"calltally/matcher"
+	"golang.org/x/sync/errgroup"
+)
+
+// DecideAll decides every upload that is ours and not decided yet, in the order
+// they came. One upload's failure delays no other.
+func (w *Worker) DecideAll(ctx context.Context) error {
+	var failures []error
+	err := w.Store.UploadsToDecide(ctx, func(u *conversion.Upload) error {
+		if err := w.Decide(ctx, u); err != nil && ctx.Err() == nil {
+			failures = append(failures, fmt.Errorf("decide upload %d: %w", u.ID, err))
+		}
+		return ctx.Err()
+	})
+	return errors.Join(append(failures, err)...)
+}
+
+// Decide decides an upload's rows, from where an earlier try may have ended.
+func (w *Worker) Decide(ctx context.Context, upload *conversion.Upload) error {
+	account := w.Account(upload.Account)
+	if account == nil {
+		return w.refuse(ctx, upload, conversion.Refuse(conversion.AccountUnknown, "There is no account %q. Name one that the configuration has.", upload.Account))
+	}
+	table, refusal, err := w.survey(ctx, upload, account)
+	if err != nil {
+		return err
+	}
+	if refusal != nil {
+		return w.refuse(ctx, upload, refusal)
+	}
+	if upload.Takes == conversion.TakesCalls {
+		_, err := w.importCalls(ctx, upload, table)
+		return err
+	}
+	upload.Reading = table.Reading
+	if err := w.Store.BeginDeciding(ctx, upload.ID, upload.Reading); err != nil {
+		return err
+	}
+	failpoint("decide-begun")
+	return w.decideRows(ctx, upload, account, table)
+}
+
+// decideRows decides a table's rows by chunks: one goroutine reads and matches,
+// the other decides and writes. At most a few chunks are in flight.
+func (w *Worker) decideRows(ctx context.Context, upload *conversion.Upload, account *conversion.Account, table *ingest.Table) error {
+	claims, err := table.Claims(ctx)
+	if err != nil {
+		return err
+	}
+	defer claims.Close()
+	reader := &chunkReader{
+		worker: w, upload: upload, claims: claims, after: upload.Cursor,
+		policy:    matcher.Policy{Account: account, Now: upload.ReceivedAt},
+		identical: map[conversion.Fingerprint]int{},
+	}
+	if err := reader.recallDiagnosis(ctx); err != nil {
+		return err
+	}
+	chunks := make(chan *chunk, 1)
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error {
+		defer close(chunks)
+		return reader.readAll(ctx, chunks)
+	})
+	both.Go(func() error {
+		for c := range chunks {
+			if err := w.settle(ctx, upload, reader.policy, c); err != nil {
+				return err
+			}
+			if w.Progress != nil {
+				w.Progress(upload, upload.Tally.Rows, table.Reading.Rows)
+			}
+		}
+		return nil
+	})
+	if err := both.Wait(); err != nil {
+		return err
+	}
+	w.Log.Info("upload decided", "upload", upload.ID, "account", upload.Account, "tally", upload.Tally.String())
+	return nil
+}
+
+// chunk is a run of rows that are decided and saved together.
+type chunk struct {
+	rows      []row
+	last      bool
+	diagnosis string // of the file so far
+}
+
+// row is one row on its way to a decision.
+type row struct {
+	claim       conversion.Claim
+	rejection   *conversion.Rejection
+	match       matcher.Match
+	key         conversion.Key
+	fingerprint conversion.Fingerprint // zero if repeating the row does no harm
+	near        []conversion.NearMiss
+	shift       int
+}
+
+// chunkReader reads rows and finds their calls.
+type chunkReader struct {
+	worker    *Worker
+	upload    *conversion.Upload
+	claims    *ingest.Claims
+	policy    matcher.Policy
+	after     int // lines up to this one are decided already
+	identical map[conversion.Fingerprint]int
+	diagnosis matcher.Diagnosis
+}
+
+// recallDiagnosis looks again at what was decided before an interruption.
+func (r *chunkReader) recallDiagnosis(ctx context.Context) error {
+	if r.after == 0 {
+		return nil
+	}
+	return r.worker.Store.Outcomes(ctx, r.upload.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
+		for i := range outcomes {
+			r.diagnosis.Add(&outcomes[i])
+		}
+		return !r.diagnosis.Full(), nil
+	})
+}
+
+func (r *chunkReader) readAll(ctx context.Context, chunks chan<- *chunk) error {
+	for {
+		c, err := r.read()
+		if err == nil {
+			err = r.match(ctx, c)
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case chunks <- c:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if c.last {
+			return nil
+		}
+	}
+}
+
+// read reads the next rows that are not decided yet.
+func (r *chunkReader) read() (*chunk, error) {
+	c := &chunk{}
+	for len(c.rows) < r.worker.chunkRows() {
+		claim, rejection, err := r.claims.Next()
+		if errors.Is(err, io.EOF) {
+			c.last = true
+			return c, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read upload %d: %w", r.upload.ID, err)
+		}
+		next := row{claim: claim, rejection: rejection}
+		if rejection == nil {
+			next.fingerprint = r.fingerprint(&next.claim)
+		}
+		if claim.Line > r.after {
+			c.rows = append(c.rows, next)
+		}
+	}
+	return c, nil
+}
+
+// fingerprint tells a row from the identical ones before it in the file, where
+// applying it twice would move money twice.
+func (r *chunkReader) fingerprint(claim *conversion.Claim) conversion.Fingerprint {
+	rules, _ := r.policy.Account.RulesFor(claim.EventType)
+	if rules.Idempotent() || rules.ApplyRepeats {
+		return conversion.Fingerprint{}
+	}
+	content := matcher.Fingerprint(claim, r.policy.Account.ID, 0)
+	r.identical[content]++
+	if n := r.identical[content]; n > 1 {
+		return matcher.Fingerprint(claim, r.policy.Account.ID, n-1)
+	}
+	return content
+}
+
+// match finds the chunk's calls in bulk, and for rows without one the calls they
+// nearly meant.
+func (r *chunkReader) match(ctx context.Context, c *chunk) error {
+	var searches []conversion.CallSearch
+	spans := make([]int, len(c.rows)+1) // row i's searches are spans[i] to spans[i+1]
+	for i := range c.rows {
+		if c.rows[i].rejection == nil {
+			searches = append(searches, matcher.Searches(&c.rows[i].claim, r.policy)...)
+		}
+		spans[i+1] = len(searches)
+	}
+	found, err := r.worker.Store.Calls(ctx, r.upload.Account, searches)
+	if err != nil {
+		return err
+	}
+	for i := range c.rows {
+		next := &c.rows[i]
+		if next.rejection != nil {
+			continue
+		}
+		if next.claim.Start.Given() && !next.claim.Web {
+			next.match = matcher.FindCall(&next.claim, flatten(found[spans[i]:spans[i+1]]), r.policy)
+		}
+		next.key = matcher.KeyOf(&next.claim, next.match.Call, r.policy)
+	}
+	if err := r.explain(ctx, c); err != nil {
+		return err
+	}
+	c.diagnosis = r.diagnosis.Sentence()
+	return nil
+}
+
+func flatten(lists [][]conversion.Call) []conversion.Call {
+	if len(lists) == 1 {
+		return lists[0]
+	}
+	var all []conversion.Call
+	for _, list := range lists {
+		all = append(all, list...)
+	}
+	return all
+}
+
+// explain finds near misses for the rows without a call.
+func (r *chunkReader) explain(ctx context.Context, c *chunk) error {
+	var unmatched []*row
+	for i := range c.rows {
+		if code := c.rows[i].match.Code; code == conversion.CallNotFound || code == conversion.CallInFuture {
+			unmatched = append(unmatched, &c.rows[i])
+		}
+	}
+	const atOnce = 512
+	for len(unmatched) > 0 {
+		n := min(atOnce, len(unmatched))
+		if err := r.explainSome(ctx, unmatched[:n]); err != nil {
+			return err
+		}
+		unmatched = unmatched[n:]
+	}
+	return nil
+}
+
+func (r *chunkReader) explainSome(ctx context.Context, rows []*row) error {
+	var searches, own []conversion.CallSearch
+	spans := make([]int, len(rows)+1)
+	for i, row := range rows {
+		searches = append(searches, matcher.NearSearches(&row.claim, r.policy, !r.diagnosis.Full())...)
+		spans[i+1] = len(searches)
+		own = append(own, matcher.Searches(&row.claim, r.policy)[0])
+	}
+	found, err := r.worker.Store.Calls(ctx, r.upload.Account, searches)
+	if err != nil {
+		return err
+	}
+	elsewhere, err := r.worker.Store.CallsElsewhere(ctx, r.upload.Account, own)
+	if err != nil {
+		return err
+	}
+	for i, row := range rows {
+		row.near, row.shift = matcher.Explain(&row.claim, flatten(found[spans[i]:spans[i+1]]), r.policy)
+		if elsewhere[i] {
+			row.near = append(row.near, conversion.NearMiss{Why: "a call of that caller and time belongs to another account"})
+		}
+		r.diagnosis.Add(&conversion.Outcome{Code: row.match.Code, Shift: row.shift})
+	}
+	return nil
+}
+
+// settle decides a chunk's rows one after another against what the ledger holds,
+// and saves what they come to.
+func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, c *chunk) error {
+	before, err := w.earlierOutcomes(ctx, upload, c)
+	if err != nil {
+		return err
+	}
+	failpoint("settle-before")
+	var settled *settling
+	err = w.Store.Settle(ctx, heldQuery(upload.Account, c), func(held *conversion.Held) (*conversion.Settlement, error) {
+		settled = newSettling(upload, policy, held)
+		for i := range c.rows {
+			settled.add(&c.rows[i], before)
+		}
+		failpoint("settle-inside")
+		return settled.settlement(c, w.now()), nil
+	})
+	if err != nil {
+		return err
+	}
+	failpoint("settle-after")
+	upload.Cursor, upload.Tally, upload.Diagnosis = settled.cursor, settled.tally, c.diagnosis
+	if c.last {
+		upload.State, upload.DecidedAt = conversion.Decided, settled.decidedAt
+	}
+	return nil
+}
+
+func heldQuery(account string, c *chunk) conversion.HeldQuery {
+	query := conversion.HeldQuery{Account: account}
+	for i := range c.rows {
+		r := &c.rows[i]
+		if r.rejection != nil {
+			continue
+		}
+		if r.match.Call != nil || r.claim.Web {
+			query.Keys = append(query.Keys, r.key)
+		}
+		for _, reference := range []string{r.claim.ReferenceID, r.claim.ParentReferenceID} {
+			if reference != "" {
+				query.References = append(query.References, reference)
+			}
+		}
+		if r.fingerprint != (conversion.Fingerprint{}) {
+			query.Fingerprints = append(query.Fingerprints, r.fingerprint)
+		}
+	}
+	return query
+}
+
+// earlierOutcomes returns, if the same bytes were uploaded before, what became
+// of the chunk's lines then.
+func (w *Worker) earlierOutcomes(ctx context.Context, upload *conversion.Upload, c *chunk) (map[int]conversion.Outcome, error) {
+	if upload.SameAs == 0 || len(c.rows) == 0 {
+		return nil, nil
+	}
+	first, last := c.rows[0].claim.Line, c.rows[len(c.rows)-1].claim.Line
+	earlier := map[int]conversion.Outcome{}
+	err := w.Store.Outcomes(ctx, upload.SameAs, first, func(outcomes []conversion.Outcome) (bool, error) {
+		for _, o := range outcomes {
+			if o.Line >= first && o.Line <= last && o.Verdict.Applied() {
+				earlier[o.Line] = o
+			}
+		}
+		return outcomes[len(outcomes)-1].Line < last, nil
+	})
+	return earlier, err
+}

@@ -1,0 +1,250 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"calltally/conversion"
+	"calltally/ingest"
+	"calltally/report"
+)
+
+// ReplyAll sends every report that is due. One report's failure delays no other.
+func (w *Worker) ReplyAll(ctx context.Context) error {
+	var failures []error
+	err := w.Store.ReportsDue(ctx, w.now(), func(upload int64, revision, attempts int) error {
+		if err := w.reply(ctx, upload, revision); err != nil && ctx.Err() == nil {
+			failures = append(failures, fmt.Errorf("report on upload %d: %w", upload, err))
+			return w.Store.MarkReplyFailed(ctx, upload, revision, err.Error(), w.nextTry(attempts))
+		}
+		return ctx.Err()
+	})
+	return errors.Join(append(failures, err)...)
+}
+
+// mostAttempts is how often a report is tried: with doubling pauses from one
+// minute to six hours, over about five days.
+const mostAttempts = 28
+
+// nextTry is when a report is tried again; 0 if it no longer is.
+func (w *Worker) nextTry(attempts int) conversion.Millis {
+	if attempts+1 >= mostAttempts {
+		return 0
+	}
+	pause := min(time.Minute<<min(attempts, 9), 6*time.Hour)
+	return conversion.MillisOf(w.Now().Add(pause))
+}
+
+// reply sends one report: to the source's shelf, and by mail.
+func (w *Worker) reply(ctx context.Context, id int64, revision int) error {
+	upload, err := w.Store.Upload(ctx, id)
+	if err != nil {
+		return err
+	}
+	told, err := w.Told(ctx, upload, revision)
+	if err != nil {
+		return err
+	}
+	if shelf := w.shelf(upload.Source); shelf != nil {
+		for _, file := range told.Files {
+			if err := shelf.PutReport(ctx, file.Name, file.Write); err != nil {
+				return err
+			}
+		}
+	}
+	failpoint("reply-before-send")
+	if letter := w.letter(told); w.Replier != nil && len(letter.To) > 0 {
+		if err := w.Replier.Send(ctx, letter); err != nil {
+			return err
+		}
+		w.Log.Info("report sent", "upload", id, "account", upload.Account, "revision", revision, "recipients", len(letter.To))
+	}
+	failpoint("reply-after-send")
+	return w.Store.MarkReplied(ctx, id, revision, w.now())
+}
+
+func (w *Worker) shelf(source string) ingest.Shelf {
+	for _, plan := range w.Plans {
+		if shelf, ok := plan.Source.(ingest.Shelf); ok && plan.Source.Name() == source {
+			return shelf
+		}
+	}
+	return nil
+}
+
+// Told is all that is told of an upload: the report and its files.
+type Told struct {
+	Report     *report.Report
+	Text, HTML string
+	Files      []report.Attachment
+}
+
+// Told builds an upload's report from what is stored. Built again, it is the
+// same.
+func (w *Worker) Told(ctx context.Context, upload *conversion.Upload, revision int) (*Told, error) {
+	told := &Told{Report: &report.Report{Upload: upload, Account: upload.Account, Revision: revision}}
+	account := w.Account(upload.Account)
+	if account != nil {
+		told.Report.Account, told.Report.Zone = orElse(account.Name, account.ID), account.Zone
+	}
+	if upload.State == conversion.Decided && upload.Takes == conversion.TakesConversions && account != nil {
+		if err := w.attach(ctx, told, account); err != nil {
+			return nil, err
+		}
+	}
+	var text, html bytes.Buffer
+	if err := errors.Join(report.Text(&text, told.Report), report.HTML(&html, told.Report)); err != nil {
+		return nil, fmt.Errorf("render report: %w", err)
+	}
+	told.Text, told.HTML = text.String(), html.String()
+	return told, nil
+}
+
+func orElse(s, otherwise string) string {
+	if s != "" {
+		return s
+	}
+	return otherwise
+}
+
+// attach adds the problem rows and the files to a report.
+func (w *Worker) attach(ctx context.Context, told *Told, account *conversion.Account) error {
+	upload := told.Report.Upload
+	table, refusal, err := w.survey(ctx, upload, account)
+	if err != nil || refusal != nil {
+		return errors.Join(err, asError(refusal))
+	}
+	outcomes := w.outcomes(ctx, upload.ID)
+	if told.Report.Problems, err = problems(ctx, table, outcomes); err != nil {
+		return err
+	}
+	rows := tableOf{ctx, table}
+	results, fix := report.FileNames(upload.Name)
+	told.Files = []report.Attachment{{Name: results, Write: func(to io.Writer) error { return report.ResultsCSV(to, rows, outcomes) }}}
+	if upload.Tally.Of(conversion.Rejected) > 0 {
+		told.Files = append(told.Files, report.Attachment{Name: fix, Write: func(to io.Writer) error { return report.FixCSV(to, rows, outcomes) }})
+	}
+	for _, file := range told.Files {
+		told.Report.Files = append(told.Report.Files, file.Name)
+	}
+	return nil
+}
+
+// outcomes yields an upload's outcomes in order.
+func (w *Worker) outcomes(ctx context.Context, upload int64) report.Outcomes {
+	return func(yield func(*conversion.Outcome, error) bool) {
+		err := w.Store.Outcomes(ctx, upload, 0, func(chunk []conversion.Outcome) (bool, error) {
+			for i := range chunk {
+				if !yield(&chunk[i], nil) {
+					return false, nil
+				}
+			}
+			return true, nil
+		})
+		if err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// tableOf is an upload as its sender wrote it.
+type tableOf struct {
+	ctx   context.Context
+	table *ingest.Table
+}
+
+func (t tableOf) Columns() ([]string, rune) { return t.table.Header, t.table.Comma() }
+
+func (t tableOf) EachRow(each func(conversion.Row) error) error { return t.table.Rows(t.ctx, each) }
+
+// problems returns the first rows that were rejected or wait, with what was
+// sent.
+func problems(ctx context.Context, table *ingest.Table, outcomes report.Outcomes) ([]report.Problem, error) {
+	var found []report.Problem
+	for o, err := range outcomes {
+		if err != nil {
+			return nil, err
+		}
+		if o.Verdict == conversion.Rejected || o.Verdict == conversion.Waiting {
+			found = append(found, report.Problem{Outcome: *o})
+		}
+		if len(found) == report.MostProblems {
+			break
+		}
+	}
+	if len(found) == 0 {
+		return nil, nil
+	}
+	enough := errors.New("enough")
+	at := 0
+	err := table.Rows(ctx, func(row conversion.Row) error {
+		if row.Line == found[at].Line {
+			found[at].Sent = report.Sent(table.Header, row.Cells)
+			at++
+		}
+		if at == len(found) {
+			return enough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, enough) {
+		return nil, err
+	}
+	return found, nil
+}
+
+// letter makes a mail of a report: in the thread of the mail that brought the
+// file, with a Message-ID that is the same however often it is sent.
+func (w *Worker) letter(told *Told) *report.Letter {
+	r := told.Report
+	upload := r.Upload
+	l := &report.Letter{
+		To: w.recipients(upload), Subject: r.Subject(), Text: told.Text, HTML: told.HTML, Attachments: told.Files,
+		Date: upload.DecidedAt.Time(), Upload: upload.ID, Revision: r.Revision,
+		MessageID: w.messageID(upload, r.Revision),
+	}
+	if origin := upload.Mail; origin.MessageID != "" {
+		if origin.Subject != "" {
+			l.Subject = "Re: " + strings.TrimSpace(strings.TrimPrefix(origin.Subject, "Re:"))
+		}
+		l.InReplyTo = origin.MessageID
+		l.References = append(slices.Clone(origin.References), origin.MessageID)
+	}
+	if r.Revision > 1 {
+		l.References = append(l.References, w.messageID(upload, r.Revision-1))
+	}
+	return l
+}
+
+func (w *Worker) messageID(upload *conversion.Upload, revision int) string {
+	return fmt.Sprintf("upload-%d.%d.%x@%s", upload.ID, revision, upload.Digest[:8], orElse(w.MailDomain, "calltally.localhost"))
+}
+
+// recipients are the sender, if they may be answered, and whom the account
+// wants told.
+func (w *Worker) recipients(upload *conversion.Upload) []string {
+	var to []string
+	if upload.Mail.ReplyTo != "" {
+		to = append(to, upload.Mail.ReplyTo)
+	}
+	account := w.Account(upload.Account)
+	if account == nil || upload.Source == CommandLine {
+		return to
+	}
+	for _, address := range account.ReportTo {
+		if !slices.ContainsFunc(to, func(other string) bool { return strings.EqualFold(other, address) }) {
+			to = append(to, address)
+		}
+	}
+	return to
+}
+
+// CommandLine is the source of files named on the command line. Their report is
+// printed, not sent.
+const CommandLine = "command line"

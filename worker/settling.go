@@ -1,0 +1,103 @@
+package worker
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"calltally/conversion"
+	"calltally/matcher"
+)
+
+// settling decides the rows of a chunk in order; each sees what the ones before
+// it did.
+type settling struct {
+	upload       *conversion.Upload
+	policy       matcher.Policy
+	held         *conversion.Held
+	outcomes     []conversion.Outcome
+	touched      map[int64]*conversion.Conversion
+	changes      []*conversion.Change
+	fingerprints map[conversion.Fingerprint]int64
+	tally        conversion.Tally
+	cursor       int
+	decidedAt    conversion.Millis
+}
+
+func newSettling(upload *conversion.Upload, policy matcher.Policy, held *conversion.Held) *settling {
+	return &settling{
+		upload: upload, policy: policy, held: held, tally: upload.Tally, cursor: upload.Cursor,
+		touched: map[int64]*conversion.Conversion{}, fingerprints: map[conversion.Fingerprint]int64{},
+	}
+}
+
+// add decides one row.
+func (s *settling) add(r *row, before map[int]conversion.Outcome) {
+	outcome := s.decide(r, before)
+	s.outcomes = append(s.outcomes, outcome)
+	s.tally.Add(outcome)
+	s.cursor = max(s.cursor, outcome.Line)
+}
+
+func (s *settling) decide(r *row, before map[int]conversion.Outcome) conversion.Outcome {
+	limit := s.policy.Account.ErrorLimit
+	earlier, repeated := before[r.claim.Line]
+	switch {
+	case limit > 0 && s.tally.Of(conversion.Rejected) >= limit:
+		return conversion.Outcome{Line: r.claim.Line, Verdict: conversion.Rejected, Code: conversion.NotReached,
+			Message: fmt.Sprintf("Reading ended after %s, as the account's error_limit says. Correct those and send the file again.", conversion.Count(limit, "rejected row"))}
+	case repeated:
+		return s.sameFile(earlier)
+	case r.rejection != nil:
+		return r.rejection.Outcome()
+	}
+	return s.apply(r)
+}
+
+// sameFile is the outcome of a row whose file came before and was applied then.
+func (s *settling) sameFile(earlier conversion.Outcome) conversion.Outcome {
+	return conversion.Outcome{
+		Line: earlier.Line, Verdict: conversion.Unchanged, CallID: earlier.CallID, CallStart: earlier.CallStart, ConversionID: earlier.ConversionID,
+		PayoutBefore: earlier.PayoutAfter, PayoutAfter: earlier.PayoutAfter,
+		Message: fmt.Sprintf("The same file came before, as upload %d, and this row was applied then.", s.upload.SameAs),
+	}
+}
+
+// apply decides a row by the ledger.
+func (s *settling) apply(r *row) conversion.Outcome {
+	decision := matcher.Decide(&r.claim, matcher.Candidates{
+		Match:      r.match,
+		Prior:      s.held.Latest[r.key],
+		Referenced: s.held.ByReference[r.claim.ReferenceID],
+		Parent:     s.held.ByReference[r.claim.ParentReferenceID],
+		Repeated:   s.held.Applied[r.fingerprint],
+	}, s.policy, s.upload.ID)
+	outcome := decision.Outcome
+	if outcome.Code == conversion.CallNotFound || outcome.Code == conversion.CallInFuture {
+		outcome.Near, outcome.Shift = r.near, r.shift
+	}
+	if decision.Change != nil {
+		s.held.Put(decision.Conversion)
+		s.touched[decision.Conversion.ID] = decision.Conversion
+		s.changes = append(s.changes, decision.Change)
+		if r.fingerprint != (conversion.Fingerprint{}) {
+			s.fingerprints[r.fingerprint] = decision.Change.ID
+		}
+	}
+	return outcome
+}
+
+// settlement is what the chunk came to.
+func (s *settling) settlement(c *chunk, now conversion.Millis) *conversion.Settlement {
+	s.decidedAt = now
+	return &conversion.Settlement{
+		Upload: s.upload.ID, After: s.upload.Cursor, Cursor: s.cursor,
+		Outcomes: s.outcomes, Changes: s.changes, Fingerprints: s.fingerprints, Tally: s.tally,
+		Conversions: slices.SortedFunc(maps.Values(s.touched), byKey),
+		Done:        c.last, News: c.last, DecidedAt: now, Diagnosis: c.diagnosis,
+	}
+}
+
+// byKey is the order of the conversions' busiest index, in which they are
+// written fastest.
+func byKey(a, b *conversion.Conversion) int { return slices.Compare(a.Key[:], b.Key[:]) }

@@ -1,0 +1,216 @@
+// Package worker is the walk: it accepts what sources deliver, decides the
+// rows, and sends the reports.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"calltally/conversion"
+	"calltally/ingest"
+	"calltally/report"
+)
+
+// Store is what the walk needs of the database.
+type Store interface {
+	EnsureAccounts(ctx context.Context, names []string) error
+
+	SaveUpload(ctx context.Context, u *conversion.Upload, open func() (io.ReadCloser, error)) (saved *conversion.Upload, known bool, err error)
+	Upload(ctx context.Context, id int64) (*conversion.Upload, error)
+	OpenUpload(ctx context.Context, id int64) func() (io.ReadCloser, error)
+	UploadsToDecide(ctx context.Context, each func(*conversion.Upload) error) error
+	UploadsWaiting(ctx context.Context, account string, each func(*conversion.Upload) error) error
+	Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error
+
+	SaveCalls(ctx context.Context, account string, calls []conversion.Call) (conversion.CallsTally, error)
+	FinishCalls(ctx context.Context, upload int64, reading conversion.Reading, at conversion.Millis) error
+	Calls(ctx context.Context, account string, searches []conversion.CallSearch) ([][]conversion.Call, error)
+	CallsElsewhere(ctx context.Context, account string, searches []conversion.CallSearch) ([]bool, error)
+
+	BeginDeciding(ctx context.Context, upload int64, reading conversion.Reading) error
+	Settle(ctx context.Context, query conversion.HeldQuery, decide func(*conversion.Held) (*conversion.Settlement, error)) error
+	Outcomes(ctx context.Context, upload int64, first int, each func([]conversion.Outcome) (more bool, err error)) error
+
+	ReportsDue(ctx context.Context, now conversion.Millis, each func(upload int64, revision, attempts int) error) error
+	MarkReplied(ctx context.Context, upload int64, revision int, at conversion.Millis) error
+	MarkReplyFailed(ctx context.Context, upload int64, revision int, why string, next conversion.Millis) error
+
+	MarkPolled(ctx context.Context, source string, at conversion.Millis, failure error) error
+	JobRan(ctx context.Context, name string) (time.Time, error)
+	MarkJobRan(ctx context.Context, name string, at time.Time) error
+}
+
+// Replier sends a report as a mail.
+type Replier interface {
+	Send(ctx context.Context, letter *report.Letter) error
+}
+
+// Plan is a source and how often to look at it.
+type Plan struct {
+	Source ingest.Source
+	Every  time.Duration
+}
+
+// Worker carries uploads from their sources to their reports.
+type Worker struct {
+	Store    Store
+	Accounts []*conversion.Account
+	Plans    []Plan
+	Jobs     []Job
+	// Replier sends reports by mail; nil if no relay is configured.
+	Replier Replier
+	// MailDomain is the right-hand side of the Message-IDs of reports.
+	MailDomain string
+	Limits     ingest.Limits
+	// ChunkRows is how many rows are decided in one transaction; 0 = 16,384.
+	ChunkRows int
+	Now       func() time.Time
+	Log       *slog.Logger
+	// Progress, if set, is told how far an upload has come, in rows.
+	Progress func(upload *conversion.Upload, done, rows int)
+}
+
+const defaultChunkRows = 16 << 10
+
+func (w *Worker) chunkRows() int {
+	if w.ChunkRows > 0 {
+		return w.ChunkRows
+	}
+	return defaultChunkRows
+}
+
+func (w *Worker) now() conversion.Millis { return conversion.MillisOf(w.Now()) }
+
+// Account returns the account of an id, or nil.
+func (w *Worker) Account(id string) *conversion.Account {
+	for _, a := range w.Accounts {
+		if a.ID == id {
+			return a
+		}
+	}
+	return nil
+}
+
+// Prepare makes the store ready for the configured accounts.
+func (w *Worker) Prepare(ctx context.Context) error {
+	names := make([]string, len(w.Accounts))
+	for i, a := range w.Accounts {
+		names[i] = a.ID
+	}
+	return w.Store.EnsureAccounts(ctx, names)
+}
+
+// RunOnce looks at every source once, decides what came and sends what is due.
+// One source's failure delays no other; all failures are returned.
+func (w *Worker) RunOnce(ctx context.Context) error {
+	var failures []error
+	for _, plan := range w.Plans {
+		if err := w.poll(ctx, plan.Source); err != nil {
+			failures = append(failures, err)
+		}
+	}
+	return errors.Join(append(failures, w.DecideAll(ctx), w.ReplyAll(ctx))...)
+}
+
+// Run works until ctx ends: every source is looked at when it is due or wakes,
+// jobs run when they are scheduled, and what came is decided and answered.
+func (w *Worker) Run(ctx context.Context) error {
+	arrived := make(chan struct{}, 1)
+	var all sync.WaitGroup
+	for _, plan := range w.Plans {
+		all.Go(func() { w.keepPolling(ctx, plan, arrived) })
+	}
+	all.Go(func() { w.keepWorking(ctx, arrived) })
+	stopJobs, err := w.startJobs(ctx, arrived)
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	stopJobs()
+	all.Wait()
+	return nil
+}
+
+const (
+	idleTick  = 15 * time.Second // how often due replies and left work are looked for
+	mostPause = 5 * time.Minute  // the longest pause after a source's failures
+)
+
+// keepPolling looks at one source again and again.
+func (w *Worker) keepPolling(ctx context.Context, plan Plan, arrived chan<- struct{}) {
+	pause := plan.Every
+	for ctx.Err() == nil {
+		if err := w.poll(ctx, plan.Source); err != nil && ctx.Err() == nil {
+			pause = min(max(pause*2, time.Second), max(mostPause, plan.Every))
+			w.Log.Error("poll failed", "source", plan.Source.Name(), "error", err, "again_in", pause.String())
+		} else {
+			pause = plan.Every
+		}
+		notify(arrived)
+		w.await(ctx, plan.Source, pause)
+	}
+}
+
+// await waits until a source is due or wakes.
+func (w *Worker) await(ctx context.Context, source ingest.Source, pause time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, pause)
+	defer cancel()
+	if waker, ok := source.(ingest.Waker); ok {
+		if err := waker.Wake(ctx); err == nil || ctx.Err() != nil {
+			return
+		} else {
+			w.Log.Warn("source can't wake us; polling goes on", "source", source.Name(), "error", err)
+		}
+	}
+	<-ctx.Done()
+}
+
+func notify(arrived chan<- struct{}) {
+	select {
+	case arrived <- struct{}{}:
+	default: // a notice is already waiting
+	}
+}
+
+// keepWorking decides and replies whenever something arrived.
+func (w *Worker) keepWorking(ctx context.Context, arrived <-chan struct{}) {
+	tick := time.NewTicker(idleTick)
+	defer tick.Stop()
+	for {
+		if err := errors.Join(w.DecideAll(ctx), w.ReplyAll(ctx)); err != nil && ctx.Err() == nil {
+			w.Log.Error("work failed; it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-arrived:
+		case <-tick.C:
+		}
+	}
+}
+
+// poll looks at one source once and accepts what it delivers.
+func (w *Worker) poll(ctx context.Context, source ingest.Source) error {
+	var failures []error
+	for delivery, err := range source.Deliveries(ctx) {
+		if err == nil {
+			_, err = w.Accept(ctx, delivery)
+		}
+		if err != nil {
+			failures = append(failures, fmt.Errorf("source %s: %w", source.Name(), err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	failure := errors.Join(failures...)
+	if ctx.Err() != nil {
+		return failure
+	}
+	return errors.Join(failure, w.Store.MarkPolled(ctx, source.Name(), w.now(), failure))
+}
