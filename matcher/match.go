@@ -124,7 +124,7 @@ func nearest(claim *conversion.Claim, reading conversion.Span, calls []conversio
 	if alone || ranked[1].distance-best.distance >= margin {
 		return Match{Call: best.call}
 	}
-	return ambiguous(claim, ranked, margin, policy)
+	return ambiguous(claim, reading, ranked, margin, policy)
 }
 
 // rank returns the calls that may be meant, nearest first. Ties are broken by
@@ -161,12 +161,12 @@ func agreesOnNumbers(claim *conversion.Claim, call *conversion.Call) bool {
 	return claim.Called == 0 || call.Called == 0 || call.Called == claim.Called
 }
 
-func ambiguous(claim *conversion.Claim, ranked []candidate, margin int64, policy Policy) Match {
+func ambiguous(claim *conversion.Claim, reading conversion.Span, ranked []candidate, margin int64, policy Policy) Match {
 	const most = 5
 	match := Match{Code: conversion.CallAmbiguous, Sentence: fmt.Sprintf("%s lie about equally near to %s; the nearest must be %s nearer than the next. %s",
 		capital(conversion.Count(len(ranked), "call")), policy.clock(claim.Start.First.From), seconds(margin), cureForTie(claim))}
 	for _, c := range ranked[:min(len(ranked), most)] {
-		match.Tied = append(match.Tied, conversion.NearMiss{CallID: c.call.CallID, Why: fmt.Sprintf("started %s, %s away%s", policy.clock(c.call.Start), seconds(c.start), durationOf(claim, c.call))})
+		match.Tied = append(match.Tied, conversion.NearMiss{CallID: c.call.CallID, Why: fmt.Sprintf("started %s, %s away%s", policy.clock(c.call.Start), seconds(apart(reading, c.call.Start)), durationOf(claim, c.call))})
 	}
 	return match
 }

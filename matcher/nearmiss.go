@@ -82,13 +82,13 @@ func missedBy(claim *conversion.Claim, call *conversion.Call, policy Policy) (mi
 	start, window := claim.Start.First, int64(windowFor(claim, policy))
 	off := start.Distance(call.Start)
 	signed := int64(call.Start - start.From)
-	m := missed{call: call, off: off}
+	m, shown := missed{call: call, off: off}, apart(start, call.Start)
 	sameCaller := claim.Caller == 0 || call.Caller == claim.Caller
 	shift, shifted := zoneShift(signed, claim.Caller != 0)
 	switch {
 	case sameCaller && off <= window:
 		m.rank = 2
-		m.why = fmt.Sprintf("started %s, %s, but %s was dialled", policy.clock(call.Start), away(off), call.Called)
+		m.why = fmt.Sprintf("started %s, %s, but %s was dialled", policy.clock(call.Start), away(shown), call.Called)
 		return m, call.Called != 0 && call.Called != claim.Called
 	case sameCaller && shifted:
 		m.rank, m.shift = 1, shift
@@ -99,18 +99,27 @@ func missedBy(claim *conversion.Claim, call *conversion.Call, policy Policy) (mi
 		return m, true
 	case sameCaller && claim.Caller != 0:
 		m.rank = 3
-		m.why = fmt.Sprintf("same caller, started %s, %s; the window is %s", policy.clock(call.Start), away(off), seconds(window))
+		m.why = fmt.Sprintf("same caller, started %s, %s; the window is %s", policy.clock(call.Start), away(shown), seconds(window))
 		return m, true
 	case sameCaller:
 		m.rank = 3
-		m.why = fmt.Sprintf("started %s, %s; the window is %s", policy.clock(call.Start), away(off), seconds(window))
+		m.why = fmt.Sprintf("started %s, %s; the window is %s", policy.clock(call.Start), away(shown), seconds(window))
 		return m, off <= 5*window
 	case off <= zoneSlack.Milliseconds():
 		m.rank = 2
-		m.why = fmt.Sprintf("started %s, %s, but from %s", policy.clock(call.Start), away(off), callerName(call.Caller))
+		m.why = fmt.Sprintf("started %s, %s, but from %s", policy.clock(call.Start), away(shown), callerName(call.Caller))
 		return m, true
 	}
 	return m, false
+}
+
+// apart is how far a call's start looks from the written time, in milliseconds:
+// from its first moment if that was written to the second.
+func apart(written conversion.Span, at conversion.Millis) int64 {
+	if written.Fine() {
+		return int64(max(at-written.From, written.From-at))
+	}
+	return written.Distance(at)
 }
 
 func callerName(p conversion.Phone) string {

@@ -80,7 +80,7 @@ func (r *Report) problems() int {
 
 // Sent shows a row as it was sent: its filled cells with their columns.
 func Sent(header, cells []string) string {
-	const most = 160
+	const most = 240
 	var b strings.Builder
 	for i, cell := range cells {
 		cell = strings.Join(strings.Fields(cell), " ")

@@ -87,8 +87,11 @@ func printImported(g *globals, upload *conversion.Upload, tally conversion.Calls
 		_, err := fmt.Fprintf(g.stdout, "%s was not taken: %s (%s)\n", upload.Name, upload.Refusal.Sentence, upload.Refusal.Code)
 		return err
 	}
-	fmt.Fprintf(g.stdout, "%s: %d entries read, %d calls created, %d updated, %d unchanged, %d rejected, %d not calls\n",
-		upload.Name, tally.Read, tally.Created, tally.Updated, tally.Unchanged, tally.Rejected, tally.Skipped)
+	fmt.Fprintf(g.stdout, "%s: %d read, %d created, %d updated, %d unchanged, %d rejected", upload.Name, tally.Read, tally.Created, tally.Updated, tally.Unchanged, tally.Rejected)
+	if tally.Skipped > 0 {
+		fmt.Fprintf(g.stdout, ", %d not calls", tally.Skipped)
+	}
+	fmt.Fprintln(g.stdout)
 	const most = 20
 	for i, fault := range imported.Errors {
 		if i == most {

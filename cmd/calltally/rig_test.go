@@ -1,0 +1,486 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+
+	"calltally/conversion"
+)
+
+// The tests in this file run against real servers, Dovecot and Postfix, which
+// “scripts/services up” starts on loopback.
+const (
+	rigIMAP     = "127.0.0.1:10143"
+	rigIMAPS    = "127.0.0.1:10993"
+	rigSMTPS    = "127.0.0.1:10465"
+	rigPassword = "s3cret"
+)
+
+// rig returns the certificate file of the servers. Where they are not up, the
+// test is skipped; with CI=true that is a failure.
+func rig(t *testing.T) (caFile string) {
+	t.Helper()
+	folder := os.Getenv("CALLTALLY_RIG")
+	if folder == "" {
+		folder = "/tmp/calltally-rig"
+	}
+	conn, err := net.DialTimeout("tcp", rigIMAPS, time.Second)
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("the mail servers are not up: run scripts/services install && scripts/services up (%v)", err)
+		}
+		t.Skip("needs Dovecot and Postfix: run scripts/services install && scripts/services up")
+	}
+	conn.Close()
+	return filepath.Join(folder, "ca", "ca.pem")
+}
+
+// mailParties are two fresh mailboxes: of the uploads, and of an advertiser.
+type mailParties struct {
+	caFile          string
+	uploads, sender string
+	address         string // the account's upload address
+}
+
+func newParties(t *testing.T) mailParties {
+	ca := rig(t)
+	id := strings.ToLower(rand.Text()[:10])
+	return mailParties{caFile: ca, uploads: "box-u" + id + "@rig.test", sender: "box-s" + id + "@rig.test", address: "box-u" + id + "+acme@rig.test"}
+}
+
+// config writes a configuration whose mailbox is reached at an IMAP address.
+func (p mailParties) config(t *testing.T, imapURL, more string) *config {
+	t.Helper()
+	dir := t.TempDir()
+	login := url.User(p.uploads).String()
+	text := fmt.Sprintf(`
+store: calltally.db
+time_zone: America/New_York
+accounts:
+  - id: "23"
+    name: Acme
+    region: US
+    addresses: [%s]
+    senders: [%s]
+    report_to: [%s]
+    wait_for_calls: 0s
+    match: {lookback: 0s}
+    payouts: [{fixed: 5.00}]
+sources:
+  - {name: uploads, kind: imap, url: "%s", password: %s, ca_file: %s, trust: recipient, every: 30s}
+%s
+replies: {smtp: "smtps://%s@%s", password: %s, ca_file: %s, from: "Uploads <%s>"}
+`, p.address, p.sender, p.sender, fmt.Sprintf(imapURL, login), rigPassword, p.caFile, more, login, rigSMTPS, rigPassword, p.caFile, p.uploads)
+	file := filepath.Join(dir, "calltally.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := loadConfig(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const secureIMAP = "imaps://%s@" + rigIMAPS
+
+func startApp(t *testing.T, c *config) *app {
+	t.Helper()
+	app, err := assemble(t.Context(), c, slog.New(slog.NewTextHandler(testWriter{t}, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { app.close() })
+	return app
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// runApp runs the worker until the test ends.
+func runApp(t *testing.T, app *app) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- app.worker.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// importTestCalls gives the account n calls, one a minute, each from a caller of
+// its own.
+func importTestCalls(t *testing.T, app *app, n int) {
+	t.Helper()
+	calls := make([]conversion.Call, n)
+	for i := range calls {
+		calls[i] = conversion.Call{CallID: fmt.Sprintf("C%d", i), Start: testCallStart(i), Duration: 60, Caller: conversion.Phone(12125550000 + int64(i)), Publisher: "pub"}
+	}
+	if _, err := app.store.SaveCalls(t.Context(), "23", calls); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func testCallStart(i int) conversion.Millis {
+	return conversion.MillisOf(time.Date(2026, 3, 1, 0, i, 0, 0, time.UTC))
+}
+
+// testUpload is a file of n rows that match the first n calls; the filler makes
+// its rows longer.
+func testUpload(n, filler int) []byte {
+	var b bytes.Buffer
+	b.WriteString("start_time_t,calling_phone_number,reference_id,sale_amount,note\n")
+	for i := range n {
+		fmt.Fprintf(&b, "%d,+%d,R%d,%d.50,%s\n", testCallStart(i)/1000, 12125550000+i, i, i, strings.Repeat("x", filler))
+	}
+	return b.Bytes()
+}
+
+func (p mailParties) tls(t *testing.T) *tls.Config {
+	t.Helper()
+	pem, err := os.ReadFile(p.caFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	return &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12}
+}
+
+// send mails a file to the upload address by authenticated SMTP.
+func (p mailParties) send(t *testing.T, subject, name string, content []byte) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := composeMail(&b, subject, name, content); err != nil {
+		t.Fatal(err)
+	}
+	raw := bytes.Replace(b.Bytes(), []byte(demoSender), []byte(p.sender), 1)
+	raw = bytes.Replace(raw, []byte(demoAddress), []byte(p.address), 1)
+	p.sendRaw(t, raw)
+}
+
+func (p mailParties) sendRaw(t *testing.T, raw []byte) {
+	t.Helper()
+	client, err := smtp.DialTLS(rigSMTPS, p.tls(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Auth(sasl.NewPlainClient("", p.sender, rigPassword)); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.SendMail(p.sender, []string{p.address}, bytes.NewReader(raw)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// open opens a mailbox as its owner.
+func (p mailParties) open(t *testing.T, user string) *inbox {
+	t.Helper()
+	client, err := imapclient.DialTLS(rigIMAPS, &imapclient.Options{TLSConfig: p.tls(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if err := client.Login(user, rigPassword).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return &inbox{client: client}
+}
+
+// count returns how many mails a folder holds; 0 if it is not there.
+func (b *inbox) count(folder string) int {
+	data, err := b.client.Status(folder, &imap.StatusOptions{NumMessages: true}).Wait()
+	if err != nil || data.NumMessages == nil {
+		return 0
+	}
+	return int(*data.NumMessages)
+}
+
+func nextAnswer(t *testing.T, b *inbox) *answer {
+	t.Helper()
+	raw, err := b.next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := readAnswer(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply
+}
+
+func eventually(t *testing.T, what string, within time.Duration, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("%s: not within %s", what, within)
+}
+
+func TestRigMailIsAnsweredInItsThreadWithinSeconds(t *testing.T) {
+	p := newParties(t)
+	app := startApp(t, p.config(t, secureIMAP, ""))
+	importTestCalls(t, app, 3)
+	runApp(t, app)
+	sender := p.open(t, p.sender)
+	time.Sleep(time.Second) // the worker is waiting in IDLE by now
+	upload := append(testUpload(3, 1), []byte("bogus,,,,\n")...)
+	began := time.Now()
+	p.send(t, "Orders of 31 March", "orders.csv", upload)
+	reply := nextAnswer(t, sender)
+	took := time.Since(began)
+	t.Logf("answered after %s", took)
+	if took > 5*time.Second {
+		t.Errorf("the reply took %s, more than 5 s", took)
+	}
+	if reply.subject != "Re: Orders of 31 March" || reply.inReplyTo == "" || reply.autoSubmitted != "auto-replied" {
+		t.Errorf("subject %q, In-Reply-To %q, Auto-Submitted %q", reply.subject, reply.inReplyTo, reply.autoSubmitted)
+	}
+	if !strings.HasPrefix(reply.text, "4 rows: 3 created, 1 rejected\n") || !strings.Contains(reply.html, "3 created") {
+		t.Errorf("the reply says %q", reply.text)
+	}
+	if got := bytes.Count(reply.files["orders.results.csv"], []byte("\n")); got != 5 {
+		t.Errorf("the results file has %d lines: %s", got, reply.files["orders.results.csv"])
+	}
+	if got := bytes.Count(reply.files["orders.fix.csv"], []byte("\n")); got != 2 {
+		t.Errorf("the fix file has %d lines: %s", got, reply.files["orders.fix.csv"])
+	}
+	if !bytes.Contains(reply.raw, []byte("Return-Path: <>")) {
+		t.Error("the reply has an envelope sender, so that a bounce could answer it")
+	}
+	uploads := p.open(t, p.uploads)
+	eventually(t, "the mail is put away", 5*time.Second, func() bool { return uploads.count("Processed") == 1 && uploads.count("INBOX") == 0 })
+}
+
+func TestRigARefusedMailIsAnsweredAndPutAside(t *testing.T) {
+	p := newParties(t)
+	app := startApp(t, p.config(t, secureIMAP, ""))
+	p.send(t, "Orders", "orders.csv", []byte("<!DOCTYPE html><html>Please log in</html>"))
+	uploads, sender := p.open(t, p.uploads), p.open(t, p.sender)
+	eventually(t, "the mail arrives", 5*time.Second, func() bool { return uploads.count("INBOX") == 1 })
+	if err := app.worker.RunOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reply := nextAnswer(t, sender)
+	if !strings.HasPrefix(reply.text, "File not taken\n") || !strings.Contains(reply.text, "(not_a_table)") || len(reply.files) != 0 {
+		t.Errorf("the reply says %q", reply.text)
+	}
+	if uploads.count("Rejected") != 1 || uploads.count("INBOX") != 0 {
+		t.Errorf("Rejected holds %d mails, INBOX %d", uploads.count("Rejected"), uploads.count("INBOX"))
+	}
+}
+
+func TestRigOurOwnReportIsNeverRead(t *testing.T) {
+	p := newParties(t)
+	app := startApp(t, p.config(t, secureIMAP, ""))
+	p.sendRaw(t, []byte("From: "+p.sender+"\r\nTo: "+p.address+"\r\nSubject: x\r\nAuto-Submitted: auto-replied\r\nX-Calltally-Report: upload=1\r\n\r\nhello\r\n"))
+	uploads := p.open(t, p.uploads)
+	eventually(t, "the mail arrives", 5*time.Second, func() bool { return uploads.count("INBOX") == 1 })
+	if err := app.worker.RunOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := countUploads(t, app); n != 0 || uploads.count("Processed") != 1 {
+		t.Errorf("%d uploads were made of our own report; Processed holds %d", n, uploads.count("Processed"))
+	}
+}
+
+func TestRigADroppedFileIsReportedWithinSeconds(t *testing.T) {
+	p := newParties(t)
+	drop := t.TempDir()
+	app := startApp(t, p.config(t, secureIMAP, fmt.Sprintf("  - {name: drop, kind: folder, path: %s, account: \"23\", every: 30s, settle: 1s}", drop)))
+	importTestCalls(t, app, 3)
+	runApp(t, app)
+	sender := p.open(t, p.sender)
+	time.Sleep(time.Second)
+	began := time.Now()
+	if err := os.WriteFile(filepath.Join(drop, "orders.csv"), testUpload(3, 1), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the results file", 5*time.Second, func() bool {
+		content, err := os.ReadFile(filepath.Join(drop, "results", "orders.results.csv"))
+		return err == nil && bytes.Count(content, []byte(",created,")) == 3
+	})
+	reply := nextAnswer(t, sender) // report_to is told as well
+	t.Logf("reported after %s", time.Since(began))
+	if reply.subject != "3 rows: 3 created – orders.csv" {
+		t.Errorf("subject %q", reply.subject)
+	}
+	if found, _ := filepath.Glob(filepath.Join(drop, "processed", "*", "orders.csv")); len(found) != 1 {
+		t.Errorf("processed holds %v", found)
+	}
+}
+
+func TestRigALargeAttachmentStreams(t *testing.T) {
+	p := newParties(t)
+	app := startApp(t, p.config(t, secureIMAP, ""))
+	const rows = 20_000
+	importTestCalls(t, app, rows)
+	content := testUpload(rows, 1100)
+	if len(content) < 20<<20 {
+		t.Fatalf("the file has only %d bytes", len(content))
+	}
+	p.send(t, "Many orders", "orders.csv", content)
+	content = nil
+	uploads := p.open(t, p.uploads)
+	eventually(t, "the mail arrives", 10*time.Second, func() bool { return uploads.count("INBOX") == 1 })
+	peak := watchHeap(t)
+	if err := app.worker.RunOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	grown := peak()
+	t.Logf("the heap grew by at most %d MiB for a mail of 28 MiB", grown>>20)
+	if grown > 64<<20 {
+		t.Errorf("the heap grew by %d MiB", grown>>20)
+	}
+	if n := countConversions(t, app); n != rows {
+		t.Errorf("%d conversions were made of %d rows", n, rows)
+	}
+}
+
+// watchHeap samples the heap and returns, when asked, by how much it grew at
+// most.
+func watchHeap(t *testing.T) func() int64 {
+	t.Helper()
+	runtime.GC()
+	var base runtime.MemStats
+	runtime.ReadMemStats(&base)
+	var highest atomic.Uint64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			var now runtime.MemStats
+			runtime.ReadMemStats(&now)
+			highest.Store(max(highest.Load(), now.HeapAlloc))
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+	return func() int64 {
+		close(stop)
+		<-stopped
+		return int64(highest.Load()) - int64(base.HeapAlloc)
+	}
+}
+
+func TestRigACutConnectionIsFetchedAgain(t *testing.T) {
+	p := newParties(t)
+	proxy := newCuttingProxy(t, rigIMAP)
+	app := startApp(t, p.config(t, "imap://%s@"+proxy.address+"?tls=off", ""))
+	const rows = 2000
+	importTestCalls(t, app, rows)
+	p.send(t, "Orders", "orders.csv", testUpload(rows, 500))
+	uploads := p.open(t, p.uploads)
+	eventually(t, "the mail arrives", 5*time.Second, func() bool { return uploads.count("INBOX") == 1 })
+	for _, cutAfter := range []int64{100_000, 700_000, 1_300_000} {
+		proxy.cutAfter.Store(cutAfter)
+		if err := app.worker.RunOnce(t.Context()); err == nil {
+			t.Fatalf("a connection cut after %d bytes went unnoticed", cutAfter)
+		}
+		if n := countUploads(t, app); n != 0 {
+			t.Fatalf("a mail cut after %d bytes made %d uploads", cutAfter, n)
+		}
+	}
+	proxy.cutAfter.Store(0)
+	for range 2 {
+		if err := app.worker.RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if uploads, conversions := countUploads(t, app), countConversions(t, app); uploads != 1 || conversions != rows {
+		t.Errorf("%d uploads and %d conversions were made of one mail with %d rows", uploads, conversions, rows)
+	}
+}
+
+// cuttingProxy passes bytes on and cuts the connection after so many from the
+// server; 0 never cuts.
+type cuttingProxy struct {
+	address  string
+	cutAfter atomic.Int64
+}
+
+func newCuttingProxy(t *testing.T, server string) *cuttingProxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	p := &cuttingProxy{address: listener.Addr().String()}
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go p.pass(client, server)
+		}
+	}()
+	return p
+}
+
+func (p *cuttingProxy) pass(client net.Conn, address string) {
+	defer client.Close()
+	server, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go io.Copy(server, client) //nolint:errcheck // it ends with the connection
+	var from io.Reader = server
+	if limit := p.cutAfter.Load(); limit > 0 {
+		from = io.LimitReader(server, limit)
+	}
+	io.Copy(client, from) //nolint:errcheck // it ends with the connection
+}
+
+func countUploads(t *testing.T, app *app) (n int) {
+	t.Helper()
+	if err := app.store.ListUploads(t.Context(), "", 0, func(*conversion.Upload) error { n++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func countConversions(t *testing.T, app *app) int {
+	t.Helper()
+	verified, err := app.store.Verify(t.Context())
+	if err != nil || verified.Mismatches > 0 {
+		t.Fatal(errors.Join(err, fmt.Errorf("verify: %+v", verified)))
+	}
+	return verified.Conversions
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"calltally/conversion"
+	"calltally/worker"
+)
+
+var update = flag.Bool("update", false, "write what the program says now into samples/*/expected")
+
+// samplesNow is when every sample's files come: their dates lie before it.
+var samplesNow = time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC)
+
+// TestSamples runs every case in samples/: its files come one after another, in
+// the order of their names, and what is told of each must be as in expected/.
+func TestSamples(t *testing.T) {
+	cases, err := filepath.Glob("../../samples/*/calltally.yaml")
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("no samples found: %v", err)
+	}
+	for _, file := range cases {
+		folder := filepath.Dir(file)
+		t.Run(filepath.Base(folder), func(t *testing.T) { runSample(t, folder) })
+	}
+}
+
+func runSample(t *testing.T, folder string) {
+	app := openSample(t, folder)
+	files, err := filepath.Glob(filepath.Join(folder, "[0-9]*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("the case has no files: %v", err)
+	}
+	produced := map[string][]byte{}
+	for _, file := range files {
+		deliverSample(t, app, file, produced)
+	}
+	var conversions bytes.Buffer
+	l := (&globals{stdout: &conversions, JSON: true}).list("")
+	err = app.store.ListConversions(t.Context(), "", 0, func(c *conversion.Conversion, account, callID string) error {
+		return l.add(conversionOf(c, account, callID))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.end(); err != nil {
+		t.Fatal(err)
+	}
+	produced["conversions.json"] = conversions.Bytes()
+	verified, err := app.store.Verify(t.Context())
+	if err != nil || verified.Mismatches > 0 {
+		t.Errorf("the ledger doesn't add up: %+v, %v", verified, err)
+	}
+	compare(t, filepath.Join(folder, "expected"), produced)
+}
+
+// openSample puts the program together for a case, with a store of its own and
+// the samples' clock.
+func openSample(t *testing.T, folder string) *app {
+	t.Helper()
+	c, err := loadConfig(filepath.Join(folder, "calltally.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Store = filepath.Join(t.TempDir(), "calltally.db")
+	app, err := assemble(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { app.close() })
+	app.worker.Now = func() time.Time { return samplesNow }
+	return app
+}
+
+// deliverSample has a file come and keeps what is told of it.
+func deliverSample(t *testing.T, app *app, file string, produced map[string][]byte) {
+	t.Helper()
+	ctx := context.Background()
+	name := filepath.Base(file)
+	takes := conversion.TakesConversions
+	if strings.Contains(name, "calls") {
+		takes = conversion.TakesCalls
+	}
+	account := app.worker.Accounts[0].ID
+	for _, a := range app.worker.Accounts {
+		if strings.Contains(name, "account-"+a.ID) {
+			account = a.ID
+		}
+	}
+	upload, err := app.worker.Accept(ctx, commandLineDelivery(file, account, takes, "", false))
+	if err == nil && upload.State != conversion.Refused {
+		err = app.worker.Decide(ctx, upload)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if takes == conversion.TakesCalls && upload.Refusal == nil {
+		return
+	}
+	keepTold(t, app.worker, upload, strings.TrimSuffix(name, filepath.Ext(name)), produced)
+}
+
+func keepTold(t *testing.T, w *worker.Worker, upload *conversion.Upload, name string, produced map[string][]byte) {
+	t.Helper()
+	told, err := w.Told(t.Context(), upload, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var decided bytes.Buffer
+	if err := printDecided(t.Context(), &decided, w, told); err != nil {
+		t.Fatal(err)
+	}
+	produced[name+".json"] = decided.Bytes()
+	produced[name+".txt"] = []byte(told.Text)
+	produced[name+".html"] = []byte(told.HTML)
+	for _, file := range told.Files {
+		var b bytes.Buffer
+		if err := file.Write(io.Writer(&b)); err != nil {
+			t.Fatal(err)
+		}
+		produced[file.Name] = b.Bytes()
+	}
+}
+
+// compare compares what a case produced with its expected folder, or writes it
+// there.
+func compare(t *testing.T, folder string, produced map[string][]byte) {
+	t.Helper()
+	if *update {
+		if err := os.RemoveAll(folder); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(folder, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		for name, content := range produced {
+			if err := os.WriteFile(filepath.Join(folder, name), content, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	expected, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatalf("no expected results; look at what the program says and run with -update: %v", err)
+	}
+	for _, e := range expected {
+		if _, ok := produced[e.Name()]; !ok {
+			t.Errorf("%s was expected and is missing", e.Name())
+		}
+	}
+	for name, got := range produced {
+		want, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			t.Errorf("%s is new: %v", name, err)
+		} else if !bytes.Equal(got, want) {
+			t.Errorf("%s differs.\n--- want\n%s\n--- got\n%s", name, want, got)
+		}
+	}
+}
