@@ -152,10 +152,15 @@ func (r *chunkReader) readAll(ctx context.Context, chunks chan<- *chunk) error {
 	}
 }
 
+// chunkBytes ends a chunk of long rows early: a claim keeps its row's text in
+// memory.
+const chunkBytes = 4 << 20
+
 // read reads the next rows that are not decided yet.
 func (r *chunkReader) read() (*chunk, error) {
 	c := &chunk{}
-	for len(c.rows) < r.worker.chunkRows() {
+	begin := r.claims.Offset()
+	for len(c.rows) < r.worker.chunkRows() && r.claims.Offset()-begin < chunkBytes {
 		claim, rejection, err := r.claims.Next()
 		if errors.Is(err, io.EOF) {
 			c.last = true
@@ -170,6 +175,8 @@ func (r *chunkReader) read() (*chunk, error) {
 		}
 		if claim.Line > r.after {
 			c.rows = append(c.rows, next)
+		} else {
+			begin = r.claims.Offset()
 		}
 	}
 	return c, nil
