@@ -44,6 +44,8 @@ type Held struct {
 	ByReference map[string]*Conversion
 	// Applied are the fingerprints that an earlier file has applied.
 	Applied map[Fingerprint]bool
+	// Earlier returns the changes of a conversion that are in the ledger.
+	Earlier func(c *Conversion) ([]*Change, error)
 }
 
 // Put notes a conversion that was created or changed.

@@ -234,6 +234,17 @@ func (d *decider) applied(verdict conversion.Verdict, after *conversion.Conversi
 	return Decision{Outcome: d.outcome, Change: change, Conversion: after}
 }
 
+// Returns says if a change sets the sale back to what it was before an earlier
+// change: an older file that was sent late looks like this.
+func Returns(change *conversion.Change, earlier []*conversion.Change) string {
+	for _, e := range earlier {
+		if e.Verdict == conversion.Updated && e.SaleBefore == change.SaleAfter && e.SaleBefore != e.SaleAfter && change.SaleAfter.Given {
+			return fmt.Sprintf("This sets the sale back to %s, which upload %d had changed to %s.", change.SaleAfter, conversion.UploadOf(e.ID), e.SaleAfter)
+		}
+	}
+	return ""
+}
+
 // KeyOf returns what makes two rows speak of the same conversion. call is nil
 // for a web conversion, which is bound to its reference id instead.
 func KeyOf(claim *conversion.Claim, call *conversion.Call, policy Policy) conversion.Key {

@@ -204,12 +204,8 @@ func (d *Diagnosis) Sentence() string {
 	if rows < fewest || rows*2 < d.unmatched {
 		return ""
 	}
-	sense := "earlier"
-	if best < 0 {
-		sense = "later"
-	}
-	return fmt.Sprintf("%d of the %d rows without a call would match if the file's times were read as %s %s than the calls': they are off by exactly %s. Check the file's time zone.",
-		rows, d.unmatched, hours(best), sense, whole(best))
+	return fmt.Sprintf("%d of the %d rows without a call would find one if their times were %s %s: they are off by exactly %s. Check the file's time zone.",
+		rows, d.unmatched, hours(best), direction(best), whole(best))
 }
 
 func hours(shift int) string {

@@ -67,6 +67,7 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 		Latest:      make(map[conversion.Key]*conversion.Conversion, len(query.Keys)),
 		ByReference: make(map[string]*conversion.Conversion),
 		Applied:     make(map[conversion.Fingerprint]bool),
+		Earlier:     func(c *conversion.Conversion) ([]*conversion.Change, error) { return changesOf(ctx, q, c) },
 	}
 	note := func(rows *sql.Rows) error {
 		c, err := scanConversion(rows)
@@ -286,7 +287,11 @@ func scanChange(row scanner, c *conversion.Conversion) (*conversion.Change, erro
 
 // Changes returns a conversion's ledger entries, oldest first.
 func (s *Store) Changes(ctx context.Context, c *conversion.Conversion) ([]*conversion.Change, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT "+changeColumns+" FROM change WHERE id = $1 UNION ALL SELECT "+changeColumns+" FROM change WHERE conversion = $1 AND conversion <> id ORDER BY at_ms, id", c.ID)
+	return changesOf(ctx, s.read, c)
+}
+
+func changesOf(ctx context.Context, q querier, c *conversion.Conversion) ([]*conversion.Change, error) {
+	rows, err := q.QueryContext(ctx, "SELECT "+changeColumns+" FROM change WHERE id = $1 UNION ALL SELECT "+changeColumns+" FROM change WHERE conversion = $1 AND conversion <> id ORDER BY at_ms, id", c.ID)
 	if err != nil {
 		return nil, fmt.Errorf("read changes of conversion %d: %w", c.ID, err)
 	}

@@ -73,6 +73,11 @@ func (w *Worker) refuse(ctx context.Context, upload *conversion.Upload, refusal 
 
 // survey reads an upload once, before any of its rows is decided.
 func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account *conversion.Account) (*ingest.Table, *conversion.Refusal, error) {
+	w.surveyed.Lock()
+	defer w.surveyed.Unlock()
+	if w.surveyed.upload == upload.ID {
+		return w.surveyed.table, nil, nil
+	}
 	limits := w.Limits
 	if limits == (ingest.Limits{}) {
 		limits = ingest.DefaultLimits
@@ -80,9 +85,11 @@ func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account 
 	if upload.Size > limits.Bytes {
 		return nil, conversion.Refuse(conversion.TooLarge, "The file is %d MiB large; at most %d MiB are read. Split it and send the parts.", upload.Size>>20, limits.Bytes>>20), nil
 	}
-	return ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.ID), ingest.Settings{
-		Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits,
-	})
+	table, refusal, err := ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.ID), ingest.Settings{Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits})
+	if table != nil {
+		w.surveyed.upload, w.surveyed.table = upload.ID, table
+	}
+	return table, refusal, err
 }
 
 // accountOf finds out whose file a delivery is, and whether its sender may send

@@ -297,7 +297,9 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 	err = w.Store.Settle(ctx, heldQuery(upload.Account, c), func(held *conversion.Held) (*conversion.Settlement, error) {
 		settled = newSettling(upload, policy, held)
 		for i := range c.rows {
-			settled.add(&c.rows[i], before)
+			if err := settled.add(&c.rows[i], before); err != nil {
+				return nil, err
+			}
 		}
 		failpoint("settle-inside")
 		return settled.settlement(c, w.now()), nil

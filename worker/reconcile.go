@@ -78,7 +78,10 @@ func (r *chunkReader) redecide(ctx context.Context, outcomes []conversion.Outcom
 		s.outcomes = outcomes
 		news := false
 		for i := range c.rows {
-			next := s.decide(&c.rows[i], nil)
+			next, err := s.decide(&c.rows[i], nil)
+			if err != nil {
+				return nil, err
+			}
 			news = news || next.Verdict != conversion.Waiting
 			s.tally.Counts[conversion.Waiting]--
 			s.tally.Counts[next.Verdict]++

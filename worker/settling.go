@@ -32,24 +32,28 @@ func newSettling(upload *conversion.Upload, policy matcher.Policy, held *convers
 }
 
 // add decides one row.
-func (s *settling) add(r *row, before map[int]conversion.Outcome) {
-	outcome := s.decide(r, before)
+func (s *settling) add(r *row, before map[int]conversion.Outcome) error {
+	outcome, err := s.decide(r, before)
+	if err != nil {
+		return err
+	}
 	s.outcomes = append(s.outcomes, outcome)
 	s.tally.Add(outcome)
 	s.cursor = max(s.cursor, outcome.Line)
+	return nil
 }
 
-func (s *settling) decide(r *row, before map[int]conversion.Outcome) conversion.Outcome {
+func (s *settling) decide(r *row, before map[int]conversion.Outcome) (conversion.Outcome, error) {
 	limit := s.policy.Account.ErrorLimit
 	earlier, repeated := before[r.claim.Line]
 	switch {
 	case limit > 0 && s.tally.Of(conversion.Rejected) >= limit:
 		return conversion.Outcome{Line: r.claim.Line, Verdict: conversion.Rejected, Code: conversion.NotReached,
-			Message: fmt.Sprintf("Reading ended after %s, as the account's error_limit says. Correct those and send the file again.", conversion.Count(limit, "rejected row"))}
+			Message: fmt.Sprintf("Reading ended after %s, as the account's error_limit says. Correct those and send the file again.", conversion.Count(limit, "rejected row"))}, nil
 	case repeated:
-		return s.sameFile(earlier)
+		return s.sameFile(earlier), nil
 	case r.rejection != nil:
-		return r.rejection.Outcome()
+		return r.rejection.Outcome(), nil
 	}
 	return s.apply(r)
 }
@@ -64,7 +68,7 @@ func (s *settling) sameFile(earlier conversion.Outcome) conversion.Outcome {
 }
 
 // apply decides a row by the ledger.
-func (s *settling) apply(r *row) conversion.Outcome {
+func (s *settling) apply(r *row) (conversion.Outcome, error) {
 	decision := matcher.Decide(&r.claim, matcher.Candidates{
 		Match:      r.match,
 		Prior:      s.held.Latest[r.key],
@@ -76,15 +80,23 @@ func (s *settling) apply(r *row) conversion.Outcome {
 	if outcome.Code == conversion.CallNotFound || outcome.Code == conversion.CallInFuture {
 		outcome.Near, outcome.Shift = r.near, r.shift
 	}
-	if decision.Change != nil {
-		s.held.Put(decision.Conversion)
-		s.touched[decision.Conversion.ID] = decision.Conversion
-		s.changes = append(s.changes, decision.Change)
-		if r.fingerprint != (conversion.Fingerprint{}) {
-			s.fingerprints[r.fingerprint] = decision.Change.ID
-		}
+	if decision.Change == nil {
+		return outcome, nil
 	}
-	return outcome
+	if decision.Change.Verdict == conversion.Updated {
+		earlier, err := s.held.Earlier(decision.Conversion)
+		if err != nil {
+			return outcome, err
+		}
+		outcome.Message = matcher.Returns(decision.Change, earlier)
+	}
+	s.held.Put(decision.Conversion)
+	s.touched[decision.Conversion.ID] = decision.Conversion
+	s.changes = append(s.changes, decision.Change)
+	if r.fingerprint != (conversion.Fingerprint{}) {
+		s.fingerprints[r.fingerprint] = decision.Change.ID
+	}
+	return outcome, nil
 }
 
 // settlement is what the chunk came to.

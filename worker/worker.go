@@ -73,6 +73,22 @@ type Worker struct {
 	Log       *slog.Logger
 	// Progress, if set, is told how far an upload has come, in rows.
 	Progress func(upload *conversion.Upload, done, rows int)
+
+	// surveyed is the table read last: accepting, deciding and reporting an
+	// upload one after another survey its bytes once.
+	surveyed struct {
+		sync.Mutex
+		upload int64
+		table  *ingest.Table
+	}
+}
+
+// On returns a worker like w that works on another store.
+func (w *Worker) On(store Store) *Worker {
+	return &Worker{
+		Store: store, Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain,
+		Limits: w.Limits, ChunkRows: w.ChunkRows, Now: w.Now, Log: w.Log, Progress: w.Progress,
+	}
 }
 
 const defaultChunkRows = 16 << 10
@@ -143,13 +159,15 @@ const (
 
 // keepPolling looks at one source again and again.
 func (w *Worker) keepPolling(ctx context.Context, plan Plan, arrived chan<- struct{}) {
-	pause := plan.Every
+	failures := 0
 	for ctx.Err() == nil {
+		pause := plan.Every
 		if err := w.poll(ctx, plan.Source); err != nil && ctx.Err() == nil {
-			pause = min(max(pause*2, time.Second), max(mostPause, plan.Every))
+			pause = min(time.Second<<min(failures, 20), mostPause)
+			failures++
 			w.Log.Error("poll failed", "source", plan.Source.Name(), "error", err, "again_in", pause.String())
 		} else {
-			pause = plan.Every
+			failures = 0
 		}
 		notify(arrived)
 		w.await(ctx, plan.Source, pause)

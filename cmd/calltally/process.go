@@ -43,9 +43,7 @@ func (c *processCommand) Run(g *globals) error {
 		return c.process(g, app.worker, account)
 	}
 	return app.store.Rehearse(g.ctx, func(rehearsal *store.Store) error {
-		rehearsing := *app.worker
-		rehearsing.Store = rehearsal
-		return c.process(g, &rehearsing, account)
+		return c.process(g, app.worker.On(rehearsal), account)
 	})
 }
 
