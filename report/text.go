@@ -92,9 +92,9 @@ func (v view) Identity() string {
 	return fmt.Sprintf("Upload %d, report %d, SHA-256 %x", v.Upload.ID, v.Revision, v.Upload.Digest[:8])
 }
 
-// wrap breaks a text into lines of at most width characters, each but the first
+// Wrap breaks a text into lines of at most width characters, each but the first
 // indented.
-func wrap(width, indent int, text string) string {
+func Wrap(width, indent int, text string) string {
 	var b strings.Builder
 	column := indent
 	for i, word := range strings.Fields(text) {
@@ -115,7 +115,7 @@ func wrap(width, indent int, text string) string {
 }
 
 var textTemplate = template.Must(template.New("text").Funcs(template.FuncMap{
-	"wrap": wrap,
+	"wrap": Wrap,
 	"pad":  func(width int, v any) string { return fmt.Sprintf("%*v", width, v) },
 	"left": func(width int, v any) string { return fmt.Sprintf("%-*v", width, v) },
 }).Parse(`{{.Headline}}

@@ -43,6 +43,9 @@ func ParseSchedule(spec string, zone *time.Location) (s Schedule, err error) {
 	return Schedule{spec: spec, zone: zone, times: times}, nil
 }
 
+// Zone is the time zone on whose clock the schedule runs.
+func (s Schedule) Zone() *time.Location { return s.zone }
+
 func (s Schedule) String() string { return fmt.Sprintf("%s (%s)", s.spec, s.zone) }
 
 // Next is when the schedule comes due after a moment. Where clocks are put

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"calltally/conversion"
+	"calltally/report"
 )
 
 type checkCommand struct{}
@@ -51,9 +54,9 @@ func printChecked(g *globals, all []checked) {
 		if !one.OK {
 			mark = "FAIL"
 		}
-		fmt.Fprintf(g.stdout, "%s  %-18s %s\n      %s\n", mark, clipped(one.Name, 18), clipped(one.Where, 54), one.Answer)
+		fmt.Fprintf(g.stdout, "%s  %-18s %s\n      %s\n", mark, clipped(one.Name, 18), clipped(one.Where, 54), report.Wrap(78, 6, one.Answer))
 		if one.Cure != "" {
-			fmt.Fprintf(g.stdout, "      → %s\n", one.Cure)
+			fmt.Fprintf(g.stdout, "      → %s\n", report.Wrap(78, 8, one.Cure))
 		}
 	}
 }
@@ -64,7 +67,7 @@ func (a *app) checkAll(ctx context.Context) []checked {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	all := []checked{
-		{Name: "config", Where: a.config.file, OK: true, Answer: fmt.Sprintf("%d accounts, %d sources", len(a.worker.Accounts), len(a.worker.Plans))},
+		{Name: "config", Where: a.config.file, OK: true, Answer: conversion.Count(len(a.worker.Accounts), "account") + ", " + conversion.Count(len(a.worker.Plans), "source")},
 		try("store", a.store.String(), "", func() (string, error) { return a.store.Check(ctx) }),
 	}
 	for i, plan := range a.worker.Plans {
@@ -85,7 +88,7 @@ func (a *app) checkAll(ctx context.Context) []checked {
 		next, times := a.worker.Now(), []string{}
 		for range 3 {
 			next = job.Schedule.Next(next)
-			times = append(times, next.Format("Mon 2 Jan 15:04 MST"))
+			times = append(times, next.In(job.Schedule.Zone()).Format("Mon 2 Jan 15:04 MST"))
 		}
 		all = append(all, checked{Name: job.Name, Where: job.Schedule.String(), OK: true, Answer: "next: " + strings.Join(times, ", ")})
 	}

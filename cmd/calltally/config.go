@@ -5,16 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
-	"github.com/shopspring/decimal"
 
 	"calltally/conversion"
 	"calltally/ingest"
@@ -34,60 +31,6 @@ type config struct {
 
 	file string
 	text []byte
-}
-
-type accountConfig struct {
-	ID              string            `yaml:"id"`
-	Name            string            `yaml:"name"`
-	Region          string            `yaml:"region"`
-	TimeZone        string            `yaml:"time_zone"`
-	Currency        string            `yaml:"currency"`
-	Locale          string            `yaml:"locale"`
-	DateOrder       string            `yaml:"date_order"`
-	Dialect         string            `yaml:"dialect"`
-	Columns         map[string]string `yaml:"columns"`
-	Addresses       []string          `yaml:"addresses"`
-	Senders         []string          `yaml:"senders"`
-	ReportTo        []string          `yaml:"report_to"`
-	NegativeAmounts bool              `yaml:"negative_amounts"`
-	ErrorLimit      int               `yaml:"error_limit"`
-	Match           matchConfig       `yaml:"match"`
-	WaitForCalls    *time.Duration    `yaml:"wait_for_calls"`
-	Duplicates      duplicatesConfig  `yaml:"duplicates"`
-	EventTypes      []eventTypeConfig `yaml:"event_types"`
-	Payouts         []payoutConfig    `yaml:"payouts"`
-}
-
-type matchConfig struct {
-	Window              *time.Duration `yaml:"window"`
-	WindowWithoutCaller *time.Duration `yaml:"window_without_caller"`
-	Margin              *time.Duration `yaml:"margin"`
-	Lookback            *time.Duration `yaml:"lookback"`
-	ByEventTime         bool           `yaml:"by_event_time"`
-}
-
-type duplicatesConfig struct {
-	Key        []string `yaml:"key"`
-	Mode       string   `yaml:"mode"`
-	RepeatRows string   `yaml:"repeat_rows"`
-}
-
-type eventTypeConfig struct {
-	Name             string `yaml:"name"`
-	duplicatesConfig `yaml:",inline"`
-}
-
-type payoutConfig struct {
-	ReasonCode  []string      `yaml:"reason_code"`
-	EventType   []string      `yaml:"event_type"`
-	SKU         []string      `yaml:"sku"`
-	Campaign    string        `yaml:"campaign"`
-	Publisher   string        `yaml:"publisher"`
-	MinSale     string        `yaml:"min_sale"`
-	MinDuration time.Duration `yaml:"min_duration"`
-	Fixed       string        `yaml:"fixed"`
-	Percent     string        `yaml:"percent"`
-	Cap         string        `yaml:"cap"`
 }
 
 type reconcileJob struct {
@@ -120,7 +63,7 @@ func loadConfig(file string) (*config, error) {
 func parseConfig(file string, text []byte) (*config, error) {
 	c := &config{file: file, text: text}
 	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("%s: %s", file, strings.TrimSpace(syntaxHint(err)))
+		return nil, errors.New(syntaxHint(file, err))
 	}
 	if err := expandEnv(reflect.ValueOf(c).Elem(), "$"); err != nil {
 		return nil, c.at(err)
@@ -144,15 +87,20 @@ func parseConfig(file string, text []byte) (*config, error) {
 	return c, err
 }
 
+var (
+	unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
+	position     = regexp.MustCompile(`^\[(\d+:\d+)\] `)
+)
+
 // syntaxHint shows where a file is no YAML, or has a key that we don't know.
-func syntaxHint(err error) string {
-	text := yaml.FormatError(err, false, true)
-	if m := regexp.MustCompile(`unknown field "([^"]+)"`).FindStringSubmatch(text); m != nil {
+func syntaxHint(file string, err error) string {
+	text := position.ReplaceAllString(yaml.FormatError(err, false, true), "$1: ")
+	if m := unknownField.FindStringSubmatch(text); m != nil {
 		if near := nearestKey(m[1]); near != "" {
 			text += fmt.Sprintf("\ndid you mean %q?", near)
 		}
 	}
-	return text
+	return file + ":" + text
 }
 
 // fault is something wrong at a place in the file.
@@ -318,228 +266,35 @@ func (c *config) accounts() ([]*conversion.Account, error) {
 	return all, nil
 }
 
-// account turns one account's settings into an account.
-func (a *accountConfig) account(at, zone string) (*conversion.Account, error) {
-	if a.ID == "" {
-		return nil, faultAt(at, "the account has no id: give it one, such as id: \"23\"")
+// duration reads a length of time such as 90s, 5m or 168h.
+func duration(at, text string, otherwise time.Duration) (time.Duration, error) {
+	if text == "" {
+		return otherwise, nil
 	}
-	account := &conversion.Account{
-		ID: a.ID, Name: a.Name, Region: strings.ToUpper(a.Region), Columns: a.Columns, Addresses: a.Addresses, Senders: a.Senders, ReportTo: a.ReportTo,
-		NegativeAmounts: a.NegativeAmounts, ErrorLimit: a.ErrorLimit, WaitForCalls: orDefault(a.WaitForCalls, 168*time.Hour),
-		Dialect: a.Dialect, DecimalMark: '.',
-		Match: conversion.MatchRules{
-			Window: orDefault(a.Match.Window, 5*time.Minute), WindowWithoutCaller: orDefault(a.Match.WindowWithoutCaller, time.Minute),
-			Margin: orDefault(a.Match.Margin, 10*time.Second), Lookback: orDefault(a.Match.Lookback, 90*24*time.Hour),
-		},
+	d, err := time.ParseDuration(text)
+	if text == "0" {
+		d, err = 0, nil
 	}
-	for _, step := range []func(string, *conversion.Account) error{
-		func(at string, to *conversion.Account) error { return a.place(at, zone, to) }, a.words, a.matching, a.duplicates, a.payouts,
-	} {
-		if err := step(at, account); err != nil {
-			return nil, err
-		}
+	if err != nil || d < 0 {
+		return 0, faultAt(at, "%q is not a length of time such as 90s, 5m or 168h", text)
 	}
-	return account, nil
+	return d, nil
 }
 
-func orDefault(d *time.Duration, otherwise time.Duration) time.Duration {
-	if d == nil {
-		return otherwise
-	}
-	return *d
-}
-
-// place reads where the account is: zone, currency, locale, region.
-func (a *accountConfig) place(at, zone string, to *conversion.Account) (err error) {
-	zoneAt := at + ".time_zone"
-	if a.TimeZone != "" {
-		zone = a.TimeZone
-	} else {
-		zoneAt = "$.time_zone"
-	}
-	if zone != "" {
-		if to.Zone, err = conversion.ParseZone(zone); err != nil {
-			return faultAt(zoneAt, "%v", err)
-		}
-	}
-	to.Currency = "USD"
-	if a.Currency != "" {
-		if to.Currency, err = conversion.ParseCurrency(a.Currency); err != nil {
-			return faultAt(at+".currency", "%v", err)
-		}
-	}
-	if a.Locale != "" {
-		mark, ok := decimalMark(a.Locale)
-		if !ok {
-			return faultAt(at+".locale", "%q is not a locale such as en-US or de-DE", a.Locale)
-		}
-		to.DecimalMark = mark
-	}
-	if a.Region != "" && !knownRegion(to.Region) {
-		return faultAt(at+".region", "%q is not a country such as US or DE", a.Region)
-	}
-	return nil
-}
-
-// words reads the settings that are one of a list.
-func (a *accountConfig) words(at string, to *conversion.Account) error {
-	to.DateOrder = conversion.DateOrder(orText(a.DateOrder, string(conversion.DateOrderAuto)))
-	orders := []conversion.DateOrder{conversion.DateOrderAuto, conversion.DateOrderMDY, conversion.DateOrderDMY, conversion.DateOrderYMD}
-	if !slices.Contains(orders, to.DateOrder) {
-		return faultAt(at+".date_order", "%q is not one of auto, mdy, dmy, ymd", a.DateOrder)
-	}
-	if err := checkDialect(at+".dialect", a.Dialect, conversion.TakesConversions); err != nil {
-		return err
-	}
-	for theirs, ours := range a.Columns {
-		if !ingest.ColumnNamed(ours) {
-			return faultAt(at+".columns", "the column %q is mapped to %q, which is no column that we know", theirs, ours)
-		}
-	}
-	for i, pattern := range a.Senders {
-		if _, err := path.Match(pattern, "x"); err != nil || !strings.Contains(pattern, "@") {
-			return faultAt(fmt.Sprintf("%s.senders[%d]", at, i), "%q is not an address or a pattern such as *@acme.example", pattern)
-		}
-	}
-	for _, list := range []struct {
-		key       string
-		addresses []string
-	}{{"addresses", a.Addresses}, {"report_to", a.ReportTo}} {
-		for i, address := range list.addresses {
-			if !strings.Contains(address, "@") {
-				return faultAt(fmt.Sprintf("%s.%s[%d]", at, list.key, i), "%q is not an address", address)
-			}
-		}
-	}
-	if a.ErrorLimit < 0 {
-		return faultAt(at+".error_limit", "error_limit is less than nothing; 0 means no limit")
-	}
-	return nil
-}
-
-func checkDialect(at, name string, takes conversion.Takes) error {
-	if d := ingest.DialectNamed(name); name != "" && name != "auto" && (d == nil || d.Takes != takes) {
-		return faultAt(at, "%q is not one of auto, %s", name, strings.Join(ingest.DialectNames(takes), ", "))
-	}
-	return nil
-}
-
-func orText(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-func (a *accountConfig) matching(at string, to *conversion.Account) error {
-	if a.Match.ByEventTime {
-		return faultAt(at+".match.by_event_time", "no dialect has an event time yet, so by_event_time can't be used; take it out")
-	}
-	m := to.Match
-	for _, d := range []struct {
-		key   string
-		value time.Duration
-	}{{"window", m.Window}, {"window_without_caller", m.WindowWithoutCaller}, {"margin", m.Margin}, {"lookback", m.Lookback}} {
-		if d.value < 0 {
-			return faultAt(at+".match."+d.key, "%s is less than nothing", d.key)
-		}
-	}
-	if m.Window > 12*time.Hour || m.WindowWithoutCaller > 12*time.Hour {
-		return faultAt(at+".match", "a window over 12 h would match calls of another day; choose minutes")
-	}
-	return nil
-}
-
-func (a *accountConfig) duplicates(at string, to *conversion.Account) (err error) {
-	base := conversion.DuplicateRules{Key: conversion.DefaultKey, Mode: conversion.ModeUpdate}
-	if to.Duplicates, err = a.Duplicates.rules(at+".duplicates", base); err != nil {
-		return err
-	}
-	for i, t := range a.EventTypes {
-		typeAt := fmt.Sprintf("%s.event_types[%d]", at, i)
-		if t.Name == "" {
-			return faultAt(typeAt, "the event type has no name")
-		}
-		rules, err := t.rules(typeAt, to.Duplicates)
-		if err != nil {
+// durations reads several lengths of time below one place.
+func durations(at string, all []durationSetting) (err error) {
+	for _, d := range all {
+		if *d.into, err = duration(at+"."+d.key, d.text, d.otherwise); err != nil {
 			return err
 		}
-		to.EventTypes = append(to.EventTypes, conversion.EventType{Name: t.Name, Duplicates: rules})
 	}
 	return nil
 }
 
-// rules reads duplicate rules; what is not set is as in base.
-func (d duplicatesConfig) rules(at string, base conversion.DuplicateRules) (conversion.DuplicateRules, error) {
-	rules := base
-	if d.Mode != "" {
-		rules.Mode = conversion.Mode(d.Mode)
-		if !slices.Contains(conversion.Modes, rules.Mode) {
-			return rules, faultAt(at+".mode", "%q is not one of %s", d.Mode, joinWords(conversion.Modes))
-		}
-	}
-	if len(d.Key) > 0 {
-		rules.Key = nil
-		for i, part := range d.Key {
-			if !slices.Contains(conversion.KeyParts, conversion.KeyPart(part)) {
-				return rules, faultAt(fmt.Sprintf("%s.key[%d]", at, i), "%q is not one of %s", part, joinWords(conversion.KeyParts))
-			}
-			rules.Key = append(rules.Key, conversion.KeyPart(part))
-		}
-	}
-	switch d.RepeatRows {
-	case "":
-	case "once":
-		rules.ApplyRepeats = false
-	case "apply":
-		rules.ApplyRepeats = true
-	default:
-		return rules, faultAt(at+".repeat_rows", "%q is not one of once, apply", d.RepeatRows)
-	}
-	return rules, nil
-}
-
-func joinWords[W ~string](words []W) string {
-	texts := make([]string, len(words))
-	for i, w := range words {
-		texts[i] = string(w)
-	}
-	return strings.Join(texts, ", ")
-}
-
-func (a *accountConfig) payouts(at string, to *conversion.Account) error {
-	for i, p := range a.Payouts {
-		rule, err := p.rule(fmt.Sprintf("%s.payouts[%d]", at, i), to.Currency)
-		if err != nil {
-			return err
-		}
-		to.Payouts = append(to.Payouts, rule)
-	}
-	return nil
-}
-
-func (p payoutConfig) rule(at string, currency conversion.Currency) (conversion.PayoutRule, error) {
-	rule := conversion.PayoutRule{ReasonCodes: p.ReasonCode, EventTypes: p.EventType, SKUs: p.SKU, Campaign: p.Campaign, Publisher: p.Publisher, MinDuration: p.MinDuration}
-	for _, amount := range []struct {
-		key, text string
-		into      *conversion.Amount
-	}{{"fixed", p.Fixed, &rule.Fixed}, {"cap", p.Cap, &rule.Cap}, {"min_sale", p.MinSale, &rule.MinSale}} {
-		var err error
-		if *amount.into, err = conversion.ParseAmount(amount.text, currency, '.'); err != nil {
-			return rule, faultAt(at+"."+amount.key, "%q is %v", amount.text, err)
-		}
-	}
-	if p.Percent != "" {
-		percent, err := decimal.NewFromString(p.Percent)
-		if err != nil || percent.IsNegative() || percent.GreaterThan(decimal.NewFromInt(1000)) {
-			return rule, faultAt(at+".percent", "%q is not a percentage such as 10 or 2.5", p.Percent)
-		}
-		rule.Percent, rule.HasPercent = percent, true
-	}
-	if rule.HasPercent == rule.Fixed.Given {
-		return rule, faultAt(at, "a payout rule pays either fixed or percent; give one of them")
-	}
-	return rule, nil
+type durationSetting struct {
+	key, text string
+	otherwise time.Duration
+	into      *time.Duration
 }
 
 // schedule reads the nightly run's schedule; nil if there is none.

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"calltally/conversion"
+	"calltally/ingest"
+)
+
+type accountConfig struct {
+	ID              string            `yaml:"id"`
+	Name            string            `yaml:"name"`
+	Region          string            `yaml:"region"`
+	TimeZone        string            `yaml:"time_zone"`
+	Currency        string            `yaml:"currency"`
+	Locale          string            `yaml:"locale"`
+	DateOrder       string            `yaml:"date_order"`
+	Dialect         string            `yaml:"dialect"`
+	Columns         map[string]string `yaml:"columns"`
+	Addresses       []string          `yaml:"addresses"`
+	Senders         []string          `yaml:"senders"`
+	ReportTo        []string          `yaml:"report_to"`
+	NegativeAmounts bool              `yaml:"negative_amounts"`
+	ErrorLimit      int               `yaml:"error_limit"`
+	Match           matchConfig       `yaml:"match"`
+	WaitForCalls    string            `yaml:"wait_for_calls"`
+	Duplicates      duplicatesConfig  `yaml:"duplicates"`
+	EventTypes      []eventTypeConfig `yaml:"event_types"`
+	Payouts         []payoutConfig    `yaml:"payouts"`
+}
+
+type matchConfig struct {
+	Window              string `yaml:"window"`
+	WindowWithoutCaller string `yaml:"window_without_caller"`
+	Margin              string `yaml:"margin"`
+	Lookback            string `yaml:"lookback"`
+	ByEventTime         bool   `yaml:"by_event_time"`
+}
+
+type duplicatesConfig struct {
+	Key        []string `yaml:"key"`
+	Mode       string   `yaml:"mode"`
+	RepeatRows string   `yaml:"repeat_rows"`
+}
+
+type eventTypeConfig struct {
+	Name             string `yaml:"name"`
+	duplicatesConfig `yaml:",inline"`
+}
+
+type payoutConfig struct {
+	ReasonCode  []string `yaml:"reason_code"`
+	EventType   []string `yaml:"event_type"`
+	SKU         []string `yaml:"sku"`
+	Campaign    string   `yaml:"campaign"`
+	Publisher   string   `yaml:"publisher"`
+	MinSale     string   `yaml:"min_sale"`
+	MinDuration string   `yaml:"min_duration"`
+	Fixed       string   `yaml:"fixed"`
+	Percent     string   `yaml:"percent"`
+	Cap         string   `yaml:"cap"`
+}
+
+// account turns one account's settings into an account.
+func (a *accountConfig) account(at, zone string) (*conversion.Account, error) {
+	if a.ID == "" {
+		return nil, faultAt(at, "the account has no id: give it one, such as id: \"23\"")
+	}
+	account := &conversion.Account{
+		ID: a.ID, Name: a.Name, Region: strings.ToUpper(a.Region), Columns: a.Columns, Addresses: a.Addresses, Senders: a.Senders, ReportTo: a.ReportTo,
+		NegativeAmounts: a.NegativeAmounts, ErrorLimit: a.ErrorLimit, Dialect: a.Dialect, DecimalMark: '.',
+	}
+	for _, step := range []func(string, *conversion.Account) error{
+		func(at string, to *conversion.Account) error { return a.place(at, zone, to) }, a.words, a.matching, a.duplicates, a.payouts,
+	} {
+		if err := step(at, account); err != nil {
+			return nil, err
+		}
+	}
+	return account, nil
+}
+
+// place reads where the account is: zone, currency, locale, region.
+func (a *accountConfig) place(at, zone string, to *conversion.Account) (err error) {
+	zoneAt := at + ".time_zone"
+	if a.TimeZone != "" {
+		zone = a.TimeZone
+	} else {
+		zoneAt = "$.time_zone"
+	}
+	if zone != "" {
+		if to.Zone, err = conversion.ParseZone(zone); err != nil {
+			return faultAt(zoneAt, "%v", err)
+		}
+	}
+	to.Currency = "USD"
+	if a.Currency != "" {
+		if to.Currency, err = conversion.ParseCurrency(a.Currency); err != nil {
+			return faultAt(at+".currency", "%v", err)
+		}
+	}
+	if a.Locale != "" {
+		mark, ok := decimalMark(a.Locale)
+		if !ok {
+			return faultAt(at+".locale", "%q is not a locale such as en-US or de-DE", a.Locale)
+		}
+		to.DecimalMark = mark
+	}
+	if a.Region != "" && !knownRegion(to.Region) {
+		return faultAt(at+".region", "%q is not a country such as US or DE", a.Region)
+	}
+	return nil
+}
+
+// words reads the settings that are one of a list.
+func (a *accountConfig) words(at string, to *conversion.Account) error {
+	to.DateOrder = conversion.DateOrder(orText(a.DateOrder, string(conversion.DateOrderAuto)))
+	orders := []conversion.DateOrder{conversion.DateOrderAuto, conversion.DateOrderMDY, conversion.DateOrderDMY, conversion.DateOrderYMD}
+	if !slices.Contains(orders, to.DateOrder) {
+		return faultAt(at+".date_order", "%q is not one of auto, mdy, dmy, ymd", a.DateOrder)
+	}
+	if err := checkDialect(at+".dialect", a.Dialect, conversion.TakesConversions); err != nil {
+		return err
+	}
+	for theirs, ours := range a.Columns {
+		if !ingest.ColumnNamed(ours) {
+			return faultAt(at+".columns", "the column %q is mapped to %q, which is no column that we know", theirs, ours)
+		}
+	}
+	for i, pattern := range a.Senders {
+		if _, err := path.Match(pattern, "x"); err != nil || !strings.Contains(pattern, "@") {
+			return faultAt(fmt.Sprintf("%s.senders[%d]", at, i), "%q is not an address or a pattern such as *@acme.example", pattern)
+		}
+	}
+	for _, list := range []struct {
+		key       string
+		addresses []string
+	}{{"addresses", a.Addresses}, {"report_to", a.ReportTo}} {
+		for i, address := range list.addresses {
+			if !strings.Contains(address, "@") {
+				return faultAt(fmt.Sprintf("%s.%s[%d]", at, list.key, i), "%q is not an address", address)
+			}
+		}
+	}
+	if a.ErrorLimit < 0 {
+		return faultAt(at+".error_limit", "error_limit is less than nothing; 0 means no limit")
+	}
+	return nil
+}
+
+func checkDialect(at, name string, takes conversion.Takes) error {
+	if d := ingest.DialectNamed(name); name != "" && name != "auto" && (d == nil || d.Takes != takes) {
+		return faultAt(at, "%q is not one of auto, %s", name, strings.Join(ingest.DialectNames(takes), ", "))
+	}
+	return nil
+}
+
+func orText(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+func (a *accountConfig) matching(at string, to *conversion.Account) error {
+	if a.Match.ByEventTime {
+		return faultAt(at+".match.by_event_time", "no dialect has an event time yet, so by_event_time can't be used; take it out")
+	}
+	m := &to.Match
+	err := durations(at+".match", []durationSetting{
+		{"window", a.Match.Window, 5 * time.Minute, &m.Window},
+		{"window_without_caller", a.Match.WindowWithoutCaller, time.Minute, &m.WindowWithoutCaller},
+		{"margin", a.Match.Margin, 10 * time.Second, &m.Margin},
+		{"lookback", a.Match.Lookback, 90 * 24 * time.Hour, &m.Lookback},
+	})
+	if err != nil {
+		return err
+	}
+	if err := durations(at, []durationSetting{{"wait_for_calls", a.WaitForCalls, 168 * time.Hour, &to.WaitForCalls}}); err != nil {
+		return err
+	}
+	if m.Window > 12*time.Hour || m.WindowWithoutCaller > 12*time.Hour {
+		return faultAt(at+".match", "a window over 12 h would match calls of another day; choose minutes")
+	}
+	return nil
+}
+
+func (a *accountConfig) duplicates(at string, to *conversion.Account) (err error) {
+	base := conversion.DuplicateRules{Key: conversion.DefaultKey, Mode: conversion.ModeUpdate}
+	if to.Duplicates, err = a.Duplicates.rules(at+".duplicates", base); err != nil {
+		return err
+	}
+	for i, t := range a.EventTypes {
+		typeAt := fmt.Sprintf("%s.event_types[%d]", at, i)
+		if t.Name == "" {
+			return faultAt(typeAt, "the event type has no name")
+		}
+		rules, err := t.rules(typeAt, to.Duplicates)
+		if err != nil {
+			return err
+		}
+		to.EventTypes = append(to.EventTypes, conversion.EventType{Name: t.Name, Duplicates: rules})
+	}
+	return nil
+}
+
+// rules reads duplicate rules; what is not set is as in base.
+func (d duplicatesConfig) rules(at string, base conversion.DuplicateRules) (conversion.DuplicateRules, error) {
+	rules := base
+	if d.Mode != "" {
+		rules.Mode = conversion.Mode(d.Mode)
+		if !slices.Contains(conversion.Modes, rules.Mode) {
+			return rules, faultAt(at+".mode", "%q is not one of %s", d.Mode, joinWords(conversion.Modes))
+		}
+	}
+	if len(d.Key) > 0 {
+		rules.Key = nil
+		for i, part := range d.Key {
+			if !slices.Contains(conversion.KeyParts, conversion.KeyPart(part)) {
+				return rules, faultAt(fmt.Sprintf("%s.key[%d]", at, i), "%q is not one of %s", part, joinWords(conversion.KeyParts))
+			}
+			rules.Key = append(rules.Key, conversion.KeyPart(part))
+		}
+	}
+	switch d.RepeatRows {
+	case "":
+	case "once":
+		rules.ApplyRepeats = false
+	case "apply":
+		rules.ApplyRepeats = true
+	default:
+		return rules, faultAt(at+".repeat_rows", "%q is not one of once, apply", d.RepeatRows)
+	}
+	return rules, nil
+}
+
+func joinWords[W ~string](words []W) string {
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = string(w)
+	}
+	return strings.Join(texts, ", ")
+}
+
+func (a *accountConfig) payouts(at string, to *conversion.Account) error {
+	for i, p := range a.Payouts {
+		rule, err := p.rule(fmt.Sprintf("%s.payouts[%d]", at, i), to.Currency)
+		if err != nil {
+			return err
+		}
+		to.Payouts = append(to.Payouts, rule)
+	}
+	return nil
+}
+
+func (p payoutConfig) rule(at string, currency conversion.Currency) (conversion.PayoutRule, error) {
+	rule := conversion.PayoutRule{ReasonCodes: p.ReasonCode, EventTypes: p.EventType, SKUs: p.SKU, Campaign: p.Campaign, Publisher: p.Publisher}
+	if err := durations(at, []durationSetting{{"min_duration", p.MinDuration, 0, &rule.MinDuration}}); err != nil {
+		return rule, err
+	}
+	for _, amount := range []struct {
+		key, text string
+		into      *conversion.Amount
+	}{{"fixed", p.Fixed, &rule.Fixed}, {"cap", p.Cap, &rule.Cap}, {"min_sale", p.MinSale, &rule.MinSale}} {
+		var err error
+		if *amount.into, err = conversion.ParseAmount(amount.text, currency, '.'); err != nil {
+			return rule, faultAt(at+"."+amount.key, "%q is %v", amount.text, err)
+		}
+	}
+	if p.Percent != "" {
+		percent, err := decimal.NewFromString(p.Percent)
+		if err != nil || percent.IsNegative() || percent.GreaterThan(decimal.NewFromInt(1000)) {
+			return rule, faultAt(at+".percent", "%q is not a percentage such as 10 or 2.5", p.Percent)
+		}
+		rule.Percent, rule.HasPercent = percent, true
+	}
+	if rule.HasPercent == rule.Fixed.Given {
+		return rule, faultAt(at, "a payout rule pays either fixed or percent; give one of them")
+	}
+	return rule, nil
+}

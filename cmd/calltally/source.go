@@ -1,0 +1,275 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-message/mail"
+
+	"calltally/conversion"
+	"calltally/ingest/folder"
+	"calltally/ingest/mailbox"
+	"calltally/report/reply"
+	"calltally/worker"
+)
+
+type sourceConfig struct {
+	Name         string `yaml:"name"`
+	Kind         string `yaml:"kind"`
+	URL          string `yaml:"url"`
+	PasswordFile string `yaml:"password_file"`
+	Password     string `yaml:"password"`
+	CAFile       string `yaml:"ca_file"`
+	Folder       string `yaml:"folder"`
+	Path         string `yaml:"path"`
+	Account      string `yaml:"account"`
+	Takes        string `yaml:"takes"`
+	Dialect      string `yaml:"dialect"`
+	Trust        string `yaml:"trust"`
+	Idle         *bool  `yaml:"idle"`
+	Every        string `yaml:"every"`
+	Settle       string `yaml:"settle"`
+	MaxBytes     int64  `yaml:"max_bytes"`
+}
+
+type repliesConfig struct {
+	SMTP         string `yaml:"smtp"`
+	PasswordFile string `yaml:"password_file"`
+	Password     string `yaml:"password"`
+	CAFile       string `yaml:"ca_file"`
+	From         string `yaml:"from"`
+}
+
+const (
+	kindIMAP   = "imap"
+	kindFolder = "folder"
+)
+
+// checkSources checks the sources without touching them.
+func (c *config) checkSources() error {
+	names, paths := map[string]bool{}, map[string]string{}
+	for i := range c.Sources {
+		s := &c.Sources[i]
+		at := fmt.Sprintf("$.sources[%d]", i)
+		if err := c.checkSource(s, at); err != nil {
+			return c.at(err)
+		}
+		if names[s.Name] {
+			return c.at(faultAt(at+".name", "two sources are named %q; every source needs a name of its own", s.Name))
+		}
+		names[s.Name] = true
+		if s.Kind != kindFolder {
+			continue
+		}
+		path := filepath.Clean(c.relative(s.Path))
+		for other, name := range paths {
+			if within(path, other) || within(other, path) {
+				return c.at(faultAt(at+".path", "the folder overlaps with that of source %s (%s)", name, other))
+			}
+		}
+		paths[path] = s.Name
+	}
+	return nil
+}
+
+func within(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, folder+string(filepath.Separator))
+}
+
+func (c *config) checkSource(s *sourceConfig, at string) error {
+	if s.Name == "" || s.Name == worker.CommandLine {
+		return faultAt(at, "the source needs a name of its own, such as name: uploads")
+	}
+	takes := conversion.Takes(orText(s.Takes, string(conversion.TakesConversions)))
+	if takes != conversion.TakesConversions && takes != conversion.TakesCalls {
+		return faultAt(at+".takes", "%q is not one of conversions, calls", s.Takes)
+	}
+	if err := checkDialect(at+".dialect", s.Dialect, takes); err != nil {
+		return err
+	}
+	if s.Account != "" && !c.hasAccount(s.Account) {
+		return faultAt(at+".account", "there is no account %q among the accounts", s.Account)
+	}
+	if _, _, err := s.pace(at); err != nil {
+		return err
+	}
+	switch s.Kind {
+	case kindIMAP:
+		if s.Trust != "" && s.Trust != "recipient" {
+			return faultAt(at+".trust", "%q is not recipient, the only way to trust senders so far", s.Trust)
+		}
+		_, err := c.mailServer(s.URL, s.Password, s.PasswordFile, s.CAFile, at, "imap")
+		return err
+	case kindFolder:
+		if s.Path == "" {
+			return faultAt(at, "the folder has no path: name the folder that files are dropped in")
+		}
+		if s.Account == "" {
+			return faultAt(at, "the folder has no account: name the account that its files belong to")
+		}
+		return nil
+	}
+	return faultAt(at+".kind", "%q is not one of imap, folder", s.Kind)
+}
+
+func (c *config) hasAccount(id string) bool {
+	for _, a := range c.Accounts {
+		if a.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// mailServer is a mail server's address, from a URL such as
+// imaps://user@host:port.
+type mailServer struct {
+	address, host  string
+	user, password string
+	secure         bool // TLS from the start
+	plain          bool // no TLS: loopback only
+	tls            *tls.Config
+}
+
+// mailServer reads a mail server's settings. scheme is imap or smtp; with an s
+// it means TLS from the start, without it STARTTLS. A server on this machine may
+// go without TLS.
+func (c *config) mailServer(text, password, passwordFile, caFile, at, scheme string) (*mailServer, error) {
+	urlAt := at + ".url"
+	if scheme == "smtp" {
+		urlAt = at + ".smtp"
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != scheme && u.Scheme != scheme+"s" {
+		return nil, faultAt(urlAt, "%q is not an address such as %ss://uploads@mail.example", text, scheme)
+	}
+	if _, inURL := u.User.Password(); inURL {
+		return nil, faultAt(urlAt, "the address holds a password; put it in a file and name that with password_file")
+	}
+	s := &mailServer{host: u.Hostname(), user: u.User.Username(), secure: u.Scheme == scheme+"s", password: password}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"imap": "143", "imaps": "993", "smtp": "587", "smtps": "465"}[u.Scheme]
+	}
+	s.address = net.JoinHostPort(s.host, port)
+	s.plain = u.Query().Get("tls") == "off"
+	if s.plain && !loopback(s.host) {
+		return nil, faultAt(urlAt, "tls=off is only for servers on this machine; take it out")
+	}
+	if passwordFile != "" {
+		if s.password, err = c.secret(at+".password_file", passwordFile); err != nil {
+			return nil, err
+		}
+	}
+	s.tls = &tls.Config{ServerName: s.host, MinVersion: tls.VersionTLS12}
+	if caFile != "" {
+		pem, err := os.ReadFile(c.relative(caFile))
+		if err != nil {
+			return nil, faultAt(at+".ca_file", "the certificate can't be read: %v", err)
+		}
+		s.tls.RootCAs = x509.NewCertPool()
+		if !s.tls.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, faultAt(at+".ca_file", "%s holds no certificate in PEM form", caFile)
+		}
+	}
+	return s, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (c *config) checkReplies() error {
+	_, err := c.sender()
+	if err != nil {
+		return c.at(err)
+	}
+	return nil
+}
+
+// sender makes what sends reports; nil if no relay is configured.
+func (c *config) sender() (*reply.Sender, error) {
+	r := c.Replies
+	if r == nil {
+		return nil, nil
+	}
+	server, err := c.mailServer(r.SMTP, r.Password, r.PasswordFile, r.CAFile, "$.replies", "smtp")
+	if err != nil {
+		return nil, err
+	}
+	from, err := mail.ParseAddress(r.From)
+	if err != nil {
+		return nil, faultAt("$.replies.from", "%q is not an address such as Conversion uploads <uploads@calltally.example>", r.From)
+	}
+	hello, err := os.Hostname()
+	if err != nil || hello == "" {
+		hello = "localhost"
+	}
+	return &reply.Sender{
+		Address: server.address, TLS: server.tls, Implicit: server.secure, Plain: server.plain,
+		User: server.user, Password: server.password, From: *from, Hello: hello,
+	}, nil
+}
+
+// plans makes the sources.
+func (c *config) plans(log *slog.Logger) ([]worker.Plan, error) {
+	var plans []worker.Plan
+	for i := range c.Sources {
+		plan, err := c.plan(&c.Sources[i], fmt.Sprintf("$.sources[%d]", i), log)
+		if err != nil {
+			return nil, c.at(err)
+		}
+		plans = append(plans, plan)
+	}
+	return plans, nil
+}
+
+func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan, error) {
+	takes := conversion.Takes(orText(s.Takes, string(conversion.TakesConversions)))
+	every, settle, err := s.pace(at)
+	if err != nil {
+		return worker.Plan{}, err
+	}
+	if s.Kind == kindFolder {
+		return worker.Plan{Every: every, Source: &folder.Folder{
+			Label: s.Name, Path: c.relative(s.Path), Account: s.Account, Takes: takes, Dialect: s.Dialect,
+			Settle: settle, Now: time.Now,
+		}}, nil
+	}
+	server, err := c.mailServer(s.URL, s.Password, s.PasswordFile, s.CAFile, at, "imap")
+	if err != nil {
+		return worker.Plan{}, err
+	}
+	box := &mailbox.Mailbox{
+		Label: s.Name, Folder: orText(s.Folder, "INBOX"), Account: s.Account, Takes: takes, Dialect: s.Dialect,
+		TrustRecipient: s.Trust == "recipient", MaxBytes: 70 << 20, Idle: s.Idle == nil || *s.Idle, Log: log,
+		Server: mailbox.Server{Address: server.address, TLS: server.tls, StartTLS: !server.secure, Plain: server.plain, User: server.user, Password: server.password},
+	}
+	if s.MaxBytes > 0 {
+		box.MaxBytes = s.MaxBytes
+	}
+	return worker.Plan{Source: box, Every: every}, nil
+}
+
+// pace reads how often a source is looked at, and how long a dropped file must
+// stay as it is.
+func (s *sourceConfig) pace(at string) (every, settle time.Duration, err error) {
+	usual := time.Minute
+	if s.Kind == kindFolder {
+		usual = 10 * time.Second
+	}
+	err = durations(at, []durationSetting{{"every", s.Every, usual, &every}, {"settle", s.Settle, 2 * time.Second, &settle}})
+	if err == nil && every < time.Second {
+		err = faultAt(at+".every", "every must be at least 1s")
+	}
+	return every, settle, err
+}
