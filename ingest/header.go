@@ -1,0 +1,253 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"calltally/conversion"
+)
+
+var delimiters = []rune{',', ';', '\t', '|'}
+
+var delimiterNames = map[rune]string{',': ",", ';': ";", '\t': "\t", '|': "|"}
+
+// findHeader reads the lines before the header and the header itself. The
+// header decides the delimiter.
+func (t *Table) findHeader(context.Context) (*conversion.Refusal, error) {
+	r, err := t.text.reader()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	head, err := io.ReadAll(io.LimitReader(r, headSize))
+	if err != nil {
+		return nil, fmt.Errorf("read header: %w", err)
+	}
+	t.headerLine, t.times.Zone = 1, t.settings.Account.Zone
+	t.Reading.Encoding = t.text.encoding
+	var declared rune
+	for {
+		line, rest, more := bytes.Cut(head, []byte("\n"))
+		content := strings.TrimSpace(string(line))
+		bare := strings.TrimRight(strings.Trim(content, `"`), `,;|"`+"\t")
+		switch {
+		case content == "" && more:
+		case len(content) == 5 && strings.HasPrefix(strings.ToLower(content), "sep=") && more:
+			declared = rune(content[4])
+		case strings.HasPrefix(strings.ToLower(bare), "parameters:") && more:
+			if refusal := t.readParameters(bare[len("parameters:"):]); refusal != nil {
+				return refusal, nil
+			}
+		default:
+			return t.chooseDelimiter(head, declared), nil
+		}
+		head = rest
+		t.headerLine++
+	}
+}
+
+// readParameters reads Google's preamble: TimeZone=America/New_York;…
+func (t *Table) readParameters(text string) *conversion.Refusal {
+	for _, parameter := range strings.FieldsFunc(text, func(r rune) bool { return r == ';' || r == ',' }) {
+		name, value, _ := strings.Cut(parameter, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "TimeZone") {
+			continue
+		}
+		zone, err := conversion.ParseZone(value)
+		if err != nil {
+			return conversion.Refuse(conversion.TimeZoneMissing, "Line %d names a time zone that we don't know: %v.", t.headerLine, err)
+		}
+		t.times.Zone = zone
+	}
+	return nil
+}
+
+// chooseDelimiter takes the delimiter under which the header has the most
+// columns that we know; of equals, the one with the most columns at all.
+func (t *Table) chooseDelimiter(head []byte, declared rune) *conversion.Refusal {
+	best, columns := -1, 0
+	for _, comma := range delimiters {
+		r := csv.NewReader(bytes.NewReader(head))
+		r.Comma, r.LazyQuotes = comma, true
+		header, err := r.Read()
+		if err != nil {
+			continue
+		}
+		known := 0
+		for _, name := range header {
+			if t.knows(name) {
+				known += 2
+			}
+		}
+		if comma == declared {
+			known++
+		}
+		if known > best || known == best && len(header) > columns {
+			best, columns = known, len(header)
+			t.comma, t.Header = comma, header
+		}
+	}
+	t.Reading.Delimiter = delimiterNames[t.comma]
+	switch {
+	case best < 2 && columns == 1 && looksLikeProse(head):
+		return conversion.Refuse(conversion.NotATable, "The file doesn't look like a table: line %d is one long text without columns. Send a CSV whose first line names the columns.", t.headerLine)
+	case best < 2:
+		return conversion.Refuse(conversion.HeaderMissing, "Line %d should name the columns, but none of its names is one that we know (%s). Put a header such as start_time, calling_phone_number, sale_amount on the first line.", t.headerLine, quoteList(t.Header))
+	case columns > t.settings.Limits.Columns:
+		return conversion.Refuse(conversion.TooManyColumns, "The file has %d columns; at most %d are read. Delete the columns that you don't need.", columns, t.settings.Limits.Columns)
+	}
+	return nil
+}
+
+func looksLikeProse(head []byte) bool {
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	return bytes.Count(line, []byte(" ")) >= 4
+}
+
+// knows reports whether a header names a column of any dialect that the file
+// may be in, or one that the account has mapped.
+func (t *Table) knows(header string) bool {
+	if t.mapped(header) != "" {
+		return true
+	}
+	return slices.ContainsFunc(t.candidates(), func(d *Dialect) bool { return d.column(header) != nil })
+}
+
+// mapped is our name for a header that the account has mapped itself.
+func (t *Table) mapped(header string) string {
+	for theirs, ours := range t.settings.Account.Columns {
+		if fold(theirs) == fold(header) {
+			return ours
+		}
+	}
+	return ""
+}
+
+// candidates are the dialects that the file may be in.
+func (t *Table) candidates() []*Dialect {
+	for _, name := range []string{t.settings.Dialect, t.settings.Account.Dialect} {
+		if d := DialectNamed(name); d != nil && d.Takes == t.settings.Takes {
+			return []*Dialect{d}
+		}
+	}
+	var fitting []*Dialect
+	for _, d := range Dialects {
+		if d.Takes == t.settings.Takes {
+			fitting = append(fitting, d)
+		}
+	}
+	return fitting
+}
+
+// understandHeader gives each column its meaning.
+func (t *Table) understandHeader(context.Context) (*conversion.Refusal, error) {
+	var missing *conversion.Refusal
+	best := -1
+	for _, d := range t.candidates() {
+		fields, refusal := t.fieldsIn(d)
+		known := 0
+		for _, f := range fields {
+			if f != "" {
+				known++
+			}
+		}
+		if refusal != nil && refusal.Code == conversion.RequiredColumnMissing {
+			if missing == nil || known > best && t.Dialect == nil {
+				missing = refusal
+				best = max(best, known)
+			}
+			continue
+		}
+		if refusal != nil {
+			return refusal, nil
+		}
+		if t.Dialect == nil || known > best {
+			best, t.Dialect, t.fields = known, d, fields
+		}
+	}
+	if t.Dialect == nil {
+		return missing, nil
+	}
+	if t.isOwnResults() {
+		return conversion.Refuse(conversion.NotATable, "This is one of our own results files, so nothing in it is new. To correct rows, change the .fix.csv file and send that."), nil
+	}
+	t.Reading.Dialect = t.Dialect.Name
+	if unknown := t.unknownColumns(); len(unknown) > 0 {
+		t.Reading.Notes = append(t.Reading.Notes, fmt.Sprintf("Not read, but kept in the results file: %s.", quoteList(unknown)))
+	}
+	return nil, nil
+}
+
+// fieldsIn returns the meaning of each column under a dialect.
+func (t *Table) fieldsIn(d *Dialect) ([]string, *conversion.Refusal) {
+	fields := make([]string, len(t.Header))
+	seen := map[string]string{} // our name → theirs
+	for i, header := range t.Header {
+		name := t.mapped(header)
+		if name == "" {
+			if c := d.column(header); c != nil {
+				name = c.Name
+			}
+		}
+		if name == "" {
+			if other, ok := seen["?"+fold(header)]; ok && strings.TrimSpace(header) != "" {
+				return fields, conversion.Refuse(conversion.HeaderDuplicated, "Line %d has the column %q twice (the other is %q). Rename or delete one.", t.headerLine, header, other)
+			}
+			seen["?"+fold(header)] = header
+			continue
+		}
+		if other, ok := seen[name]; ok {
+			return fields, conversion.Refuse(conversion.HeaderDuplicated, "Line %d has two columns for %s: %q and %q. Rename or delete one.", t.headerLine, name, other, header)
+		}
+		seen[name], fields[i] = header, name
+	}
+	for _, group := range d.Required {
+		if !slices.ContainsFunc(group, func(name string) bool { return seen[name] != "" }) {
+			return fields, conversion.Refuse(conversion.RequiredColumnMissing, "Line %d has no column %s. It has: %s. Add the column, or have the account's columns setting map one of these to it.",
+				t.headerLine, strings.Join(group, " or "), quoteList(t.Header))
+		}
+	}
+	return fields, nil
+}
+
+func (t *Table) isOwnResults() bool {
+	tail := len(t.Header) - len(resultsColumns)
+	return tail >= 0 && slices.EqualFunc(t.Header[tail:], resultsColumns, func(h, own string) bool { return fold(h) == fold(own) }) &&
+		t.settings.Takes == conversion.TakesConversions
+}
+
+// unknownColumns are the headers that mean nothing to us, but for those that
+// our own fix file adds.
+func (t *Table) unknownColumns() []string {
+	var unknown []string
+	for i, header := range t.Header {
+		if t.fields[i] == "" && !slices.Contains(fixColumns, fold(header)) && strings.TrimSpace(header) != "" {
+			unknown = append(unknown, header)
+		}
+	}
+	return unknown
+}
+
+func quoteList(names []string) string {
+	const most = 12
+	var b strings.Builder
+	for i, name := range names {
+		if i == most {
+			fmt.Fprintf(&b, " and %d more", len(names)-most)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if runes := []rune(name); len(runes) > 40 {
+			name = string(runes[:39]) + "…"
+		}
+		fmt.Fprintf(&b, "%q", name)
+	}
+	return b.String()
+}

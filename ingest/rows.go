@@ -1,0 +1,124 @@
+package ingest
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+
+	"calltally/conversion"
+)
+
+var (
+	errRecordTooLong = errors.New("record too long")
+	errUnclosedQuote = errors.New("unclosed quote")
+)
+
+// rowReader reads a table's rows as they were sent, after the header.
+type rowReader struct {
+	ctx    context.Context
+	csv    *csv.Reader
+	closer io.Closer
+	bound  *recordBound
+	width  int
+	offset int // physical lines before the header
+	line   int // of the row read last
+}
+
+// recordBound ends a record that grows beyond maxRecord: a quote that is never
+// closed would swallow the rest of the file into memory.
+type recordBound struct {
+	r     io.Reader
+	left  int
+	ended bool
+}
+
+func (b *recordBound) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errRecordTooLong
+	}
+	n, err := b.r.Read(p)
+	b.left -= n
+	if n > 0 {
+		return n, nil // an end comes alone, and only to a reader that wants more
+	}
+	b.ended = errors.Is(err, io.EOF)
+	return n, err
+}
+
+// rows opens the table at its header.
+func (t *Table) rows(ctx context.Context) (*rowReader, error) {
+	r, err := t.openAtHeader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.csv.Read(); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("read header: %w", err)
+	}
+	return r, nil
+}
+
+func (t *Table) openAtHeader(ctx context.Context) (*rowReader, error) {
+	in, err := t.text.reader()
+	if err != nil {
+		return nil, err
+	}
+	buffered := bufio.NewReaderSize(in, 64<<10)
+	for range t.headerLine - 1 {
+		if _, err := buffered.ReadSlice('\n'); err != nil {
+			in.Close()
+			return nil, fmt.Errorf("read preamble: %w", err)
+		}
+	}
+	r := &rowReader{ctx: ctx, closer: in, width: len(t.Header), offset: t.headerLine - 1, line: t.headerLine}
+	r.bound = &recordBound{r: buffered, left: maxRecord}
+	r.csv = csv.NewReader(r.bound)
+	r.csv.Comma, r.csv.LazyQuotes, r.csv.FieldsPerRecord = t.comma, t.text.barequotes, -1
+	return r, nil
+}
+
+func (r *rowReader) Close() error { return r.closer.Close() }
+
+// read returns the next row. A row that can't be taken apart is a
+// *conversion.Rejection; the next one reads on.
+func (r *rowReader) read() (conversion.Row, error) {
+	if err := r.ctx.Err(); err != nil {
+		return conversion.Row{}, err
+	}
+	r.bound.left = maxRecord
+	record, err := r.csv.Read()
+	if err != nil {
+		return conversion.Row{}, r.explain(err)
+	}
+	start, _ := r.csv.FieldPos(0)
+	r.line = start + r.offset
+	row := conversion.Row{Line: r.line, Cells: record}
+	if len(record) != r.width {
+		return row, r.misfit(len(record))
+	}
+	return row, nil
+}
+
+func (r *rowReader) misfit(cells int) *conversion.Rejection {
+	rejection := &conversion.Rejection{Line: r.line}
+	rejection.Add(conversion.RowMalformed, "", "", "This line has %s where the header has %d. Check for a missing or an unquoted delimiter.", conversion.Count(cells, "cell"), r.width)
+	return rejection
+}
+
+// explain turns a reader's error into what it means for the file.
+func (r *rowReader) explain(err error) error {
+	var parse *csv.ParseError
+	if !errors.As(err, &parse) {
+		return err
+	}
+	r.line = parse.StartLine + r.offset
+	if errors.Is(err, csv.ErrQuote) && r.bound.ended {
+		return errUnclosedQuote
+	}
+	rejection := &conversion.Rejection{Line: r.line}
+	rejection.Add(conversion.RowMalformed, "", "", "A quote stands inside a cell at character %d of the line. Put the cell in quotes and double the quotes inside it.", parse.Column)
+	return rejection
+}

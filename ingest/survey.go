@@ -1,0 +1,167 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"calltally/conversion"
+)
+
+// evidence is what a survey gathers from the rows.
+type evidence struct {
+	mdy, dmy, either int // lines where a date was seen with only that reading; 0 for none
+	zoneless         int // the first line whose time needs a zone
+	minutesOnly      int
+	times            int
+	longIDs          map[string]bool // column → a long number with all its digits was seen
+}
+
+// surveyRows reads every row once: it counts them, decides the date order and
+// finds what would make the file unsafe to decide.
+func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
+	rows, err := t.rows(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	seen := evidence{longIDs: map[string]bool{}}
+	needsZone := t.times.Zone == nil && !slices.Contains(t.fields, "time_zone")
+	kinds := t.kinds()
+	for {
+		row, err := rows.read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		var malformed *conversion.Rejection
+		switch {
+		case errors.Is(err, errRecordTooLong):
+			return conversion.Refuse(conversion.NotATable, "A quote is opened on or after line %d and not closed within %d KiB. Close it, or double the quotes inside cells.", rows.line, maxRecord>>10), nil
+		case errors.Is(err, errUnclosedQuote):
+			return conversion.Refuse(conversion.NotATable, "The quote opened on line %d is never closed, so what follows it can't be told apart. Close it, or double the quotes inside cells.", rows.line), nil
+		case errors.As(err, &malformed):
+		case err != nil:
+			return nil, err
+		default:
+			for i, cell := range row.Cells {
+				seen.look(kinds[i], t.fields[i], cell, row.Line, needsZone)
+			}
+		}
+		t.Reading.Rows++
+		if t.Reading.Rows > t.settings.Limits.Rows {
+			return conversion.Refuse(conversion.TooManyRows, "The file has more than %d rows. Split it and send the parts.", t.settings.Limits.Rows), nil
+		}
+		if rows.line > conversion.MaxLine {
+			return conversion.Refuse(conversion.TooManyRows, "The file has more than %d lines. Split it and send the parts.", conversion.MaxLine), nil
+		}
+	}
+	t.intactIDs = seen.longIDs
+	return t.conclude(seen), nil
+}
+
+// kinds returns how each column's cells are written; "" if unknown.
+func (t *Table) kinds() []Kind {
+	kinds := make([]Kind, len(t.fields))
+	for i, field := range t.fields {
+		for _, d := range Dialects {
+			for _, c := range d.Columns {
+				if c.Name == field && field != "" && (kinds[i] == "" || d == t.Dialect) {
+					kinds[i] = c.Kind
+				}
+			}
+		}
+	}
+	return kinds
+}
+
+func (e *evidence) look(kind Kind, field, cell string, line int, needsZone bool) {
+	switch kind {
+	case KindTime:
+		e.lookAtTime(strings.TrimSpace(unwrap(cell)), line, needsZone)
+	case KindID:
+		if cell = strings.TrimSpace(unwrap(cell)); len(cell) > excelDigits && isDigits(cell) && !endsInZeros(cell) {
+			e.longIDs[field] = true
+		}
+	}
+}
+
+func (e *evidence) lookAtTime(cell string, line int, needsZone bool) {
+	if cell == "" {
+		return
+	}
+	e.times++
+	switch conversion.DateEvidence(cell) {
+	case conversion.DateOrderMDY:
+		e.mdy = cmpOr(e.mdy, line)
+	case conversion.DateOrderDMY:
+		e.dmy = cmpOr(e.dmy, line)
+	case conversion.DateOrderAuto:
+		e.either = cmpOr(e.either, line)
+	}
+	if strings.Count(cell, ":") == 1 && !strings.ContainsAny(cell, "+Z") {
+		e.minutesOnly++
+	}
+	if needsZone && e.zoneless == 0 {
+		if _, err := (conversion.TimeReader{Order: conversion.DateOrderMDY}).Read(cell); errors.Is(err, conversion.ErrTimeZoneless) {
+			e.zoneless = line
+		}
+	}
+}
+
+func cmpOr(have, line int) int {
+	if have != 0 {
+		return have
+	}
+	return line
+}
+
+// conclude turns the evidence into decisions.
+func (t *Table) conclude(seen evidence) *conversion.Refusal {
+	t.times.Order = t.settings.Account.DateOrder
+	if t.times.Order == conversion.DateOrderAuto || t.times.Order == "" {
+		switch {
+		case seen.mdy > 0 && seen.dmy > 0:
+			return conversion.Refuse(conversion.DateOrderUndecided, "Dates are written both ways: line %d can only be month/day/year, line %d only day/month/year. Write them all one way, best as 2026-03-31.", seen.mdy, seen.dmy)
+		case seen.mdy > 0:
+			t.times.Order = conversion.DateOrderMDY
+		case seen.dmy > 0:
+			t.times.Order = conversion.DateOrderDMY
+		case seen.either > 0:
+			return conversion.Refuse(conversion.DateOrderUndecided, "No date in the file tells month from day (see line %d). Write dates as 2026-03-31, or have date_order set to mdy or dmy for your account.", seen.either)
+		}
+	}
+	if seen.mdy+seen.dmy+seen.either > 0 {
+		t.Reading.DateOrder = t.times.Order
+	}
+	if seen.zoneless > 0 {
+		return conversion.Refuse(conversion.TimeZoneMissing, "Line %d gives a time without a zone, and none is known for your account. Add an offset such as 2026-03-31 14:05:00 -0400, or have time_zone set for your account.", seen.zoneless)
+	}
+	if t.times.Zone != nil {
+		t.Reading.Zone = t.times.Zone.String()
+	}
+	if seen.minutesOnly > 0 {
+		t.Reading.Notes = append(t.Reading.Notes, fmt.Sprintf("%d of %d times have no seconds (spreadsheets drop them); each was taken for its whole minute.", seen.minutesOnly, seen.times))
+	}
+	if t.text.barequotes {
+		t.Reading.Notes = append(t.Reading.Notes, `Cells written as ="…" were read without the wrapping.`)
+	}
+	if t.text.encoding == encoding1252 {
+		t.Reading.Notes = append(t.Reading.Notes, "The file is not UTF-8 and was read as Windows-1252.")
+	}
+	return nil
+}
+
+// excelDigits is how many digits a spreadsheet keeps of a number; the rest it
+// turns to zeros.
+const excelDigits = 15
+
+// endsInZeros reports whether all digits that a spreadsheet can't keep are
+// zeros.
+func endsInZeros(digits string) bool {
+	return strings.Trim(digits[excelDigits:], "0") == ""
+}
+
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
