@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"calltally/conversion"
 )
@@ -15,6 +16,7 @@ type rowParser struct {
 	table   *Table
 	account *conversion.Account
 	faults  conversion.Rejection
+	zones   map[string]*time.Location // those that rows have named so far
 }
 
 // begin starts a row.
@@ -111,7 +113,7 @@ func (p *rowParser) start(row *cells, required bool) conversion.When {
 func (p *rowParser) time(column, cell, zoneName string) conversion.When {
 	reader := p.table.times
 	if zoneName = p.clean("time_zone", zoneName); zoneName != "" {
-		zone, err := conversion.ParseZone(zoneName)
+		zone, err := p.zone(zoneName)
 		if err != nil {
 			p.faults.Add(conversion.TimeZoneUnknown, "time_zone", zoneName, "time_zone is %q, which is not a time zone. Write it as America/New_York or as -0400.", zoneName)
 			return conversion.When{}
@@ -131,6 +133,21 @@ func (p *rowParser) time(column, cell, zoneName string) conversion.When {
 		p.faults.Add(conversion.StartTimeInvalid, column, cell, "%s is %q, which is %v. Write it as 2026-03-31 14:05:09.", column, cell, err)
 	}
 	return when
+}
+
+// zone reads a row's own time zone.
+func (p *rowParser) zone(name string) (*time.Location, error) {
+	if zone, known := p.zones[name]; known {
+		return zone, nil
+	}
+	zone, err := conversion.ParseZone(name)
+	if err == nil {
+		if p.zones == nil {
+			p.zones = map[string]*time.Location{}
+		}
+		p.zones[name] = zone
+	}
+	return zone, err
 }
 
 func (p *rowParser) wholeNumber(column, cell string) (int, bool) {
@@ -229,20 +246,22 @@ func (p *rowParser) list(column, cell string) string {
 
 // customer gathers what the row says of the customer, as a JSON object.
 func (p *rowParser) customer(row *cells) string {
-	said := map[string]string{}
-	for _, part := range []struct{ column, cell string }{
+	var said map[string]string
+	for _, part := range [...]struct{ column, cell string }{
 		{"email_address", row.Email}, {"name", row.Name}, {"address1", row.Address1}, {"address2", row.Address2},
 		{"order_city", row.City}, {"state_or_province", row.State}, {"country", row.Country}, {"zip_code", row.Zip},
 		{"home_phone_number", row.Home}, {"cell_phone_number", row.Cell}, {"opt_in_sms", row.OptIn},
 	} {
-		if part.cell == "" {
+		text := p.clean(part.column, part.cell)
+		if text == "" {
 			continue
 		}
-		if text := p.clean(part.column, part.cell); text != "" {
-			said[part.column] = text
+		if said == nil {
+			said = map[string]string{}
 		}
+		said[part.column] = text
 	}
-	if len(said) == 0 {
+	if said == nil {
 		return ""
 	}
 	text, _ := json.Marshal(said) // a map of strings always marshals

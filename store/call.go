@@ -1,9 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"calltally/conversion"
 )
@@ -25,16 +28,15 @@ func (s *Store) Calls(ctx context.Context, account string, searches []conversion
 	}
 	for _, byCaller := range []bool{true, false} {
 		chosen := choose(searches, byCaller)
-		err := lookup(ctx, s.read, []any{id}, 4, len(chosen), callQuery("c.account = $1", byCaller),
-			searchArgs(searches, chosen),
-			func(rows *sql.Rows) error {
-				var at int
-				call, err := scanCall(rows, &at)
-				if err == nil {
-					found[at] = append(found[at], call)
-				}
-				return err
-			})
+		query := "SELECT w.at, c." + joinColumns("c", callColumns) + " FROM w CROSS JOIN call c WHERE c.account = " + literal(id) + inSpan(byCaller)
+		err := lookup(ctx, s.read, "at, caller, lo, hi", query, len(chosen), searchArgs(searches, chosen), func(rows *sql.Rows) error {
+			var at int
+			call, err := scanCall(rows, &at)
+			if err == nil {
+				found[at] = append(found[at], call)
+			}
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("find calls: %w", err)
 		}
@@ -42,7 +44,8 @@ func (s *Store) Calls(ctx context.Context, account string, searches []conversion
 	return found, nil
 }
 
-// choose returns the indexes of the searches with or without a caller.
+// choose returns the indexes of the searches with or without a caller, in the
+// order of the index that answers them.
 func choose(searches []conversion.CallSearch, byCaller bool) []int {
 	var chosen []int
 	for i, search := range searches {
@@ -50,6 +53,9 @@ func choose(searches []conversion.CallSearch, byCaller bool) []int {
 			chosen = append(chosen, i)
 		}
 	}
+	slices.SortFunc(chosen, func(a, b int) int {
+		return cmp.Or(cmp.Compare(searches[a].Caller, searches[b].Caller), cmp.Compare(searches[a].From, searches[b].From))
+	})
 	return chosen
 }
 
@@ -60,22 +66,16 @@ func searchArgs(searches []conversion.CallSearch, chosen []int) func(row int, in
 	}
 }
 
-// callQuery joins the wanted spans with the calls in them, each by one seek.
-func callQuery(accounts string, byCaller bool) func(values string) string {
-	caller := ""
+// inSpan compares a call with a wanted span, so that each span is one seek.
+func inSpan(byCaller bool) string {
 	if byCaller {
-		caller = "AND c.caller = w.caller"
+		return " AND c.caller = w.caller AND c.start_ms BETWEEN w.lo AND w.hi"
 	}
-	return func(values string) string {
-		return "WITH w (at, caller, lo, hi) AS (VALUES " + values + ") SELECT w.at, c." + callColumnsOf("c") +
-			" FROM w CROSS JOIN call c WHERE " + accounts + " " + caller + " AND c.start_ms BETWEEN w.lo AND w.hi"
-	}
+	return " AND c.start_ms BETWEEN w.lo AND w.hi"
 }
 
-func callColumnsOf(table string) string {
-	return "id, " + table + ".call_id, " + table + ".transaction_id, " + table + ".click_id, " + table + ".start_ms, " + table + ".duration, " +
-		table + ".caller, " + table + ".called, " + table + ".campaign, " + table + ".publisher, " + table + ".status"
-}
+// literal writes one of our own numbers into a statement.
+func literal(id int64) string { return strconv.FormatInt(id, 10) }
 
 // CallsElsewhere tells, for each search that names a caller, whether another
 // account has such a call.
@@ -86,11 +86,8 @@ func (s *Store) CallsElsewhere(ctx context.Context, account string, searches []c
 		return nil, err
 	}
 	chosen := choose(searches, true)
-	query := func(values string) string {
-		return "WITH w (at, caller, lo, hi) AS (VALUES " + values + ") SELECT DISTINCT w.at FROM w CROSS JOIN account a CROSS JOIN call c " +
-			"WHERE a.id <> $1 AND c.account = a.id AND c.caller = w.caller AND c.start_ms BETWEEN w.lo AND w.hi"
-	}
-	err = lookup(ctx, s.read, []any{id}, 4, len(chosen), query, searchArgs(searches, chosen), func(rows *sql.Rows) error {
+	query := "SELECT DISTINCT w.at FROM w CROSS JOIN account a CROSS JOIN call c WHERE a.id <> " + literal(id) + " AND c.account = a.id" + inSpan(true)
+	err = lookup(ctx, s.read, "at, caller, lo, hi", query, len(chosen), searchArgs(searches, chosen), func(rows *sql.Rows) error {
 		var at int
 		err := rows.Scan(&at)
 		if err == nil {
@@ -164,17 +161,13 @@ func loadCallBook(ctx context.Context, tx *sql.Tx, account int64, calls []conver
 		column string
 		values []string
 	}{{"call_id", callIDs}, {"transaction_id", transactions}} {
-		query := func(values string) string {
-			return "WITH w (v) AS (VALUES " + values + ") SELECT c." + callColumnsOf("c") + " FROM w CROSS JOIN call c WHERE c.account = $1 AND c." + by.column + " = w.v AND c." + by.column + " <> ''"
-		}
-		if err := lookup(ctx, tx, []any{account}, 1, len(by.values), query, stringArgs(by.values), note); err != nil {
+		query := "SELECT c." + joinColumns("c", callColumns) + " FROM w CROSS JOIN call c WHERE c.account = " + literal(account) + " AND c." + by.column + " = w.v AND c." + by.column + " <> ''"
+		if err := lookup(ctx, tx, "v", query, len(by.values), stringArgs(by.values), note); err != nil {
 			return nil, err
 		}
 	}
-	query := func(values string) string {
-		return "WITH w (v) AS (VALUES " + values + ") SELECT s.transaction_id FROM w CROSS JOIN superseded_transaction s WHERE s.account = $1 AND s.transaction_id = w.v"
-	}
-	err := lookup(ctx, tx, []any{account}, 1, len(transactions), query, stringArgs(transactions), func(rows *sql.Rows) error {
+	query := "SELECT s.transaction_id FROM w CROSS JOIN superseded_transaction s WHERE s.account = " + literal(account) + " AND s.transaction_id = w.v"
+	err := lookup(ctx, tx, "v", query, len(transactions), stringArgs(transactions), func(rows *sql.Rows) error {
 		var t string
 		err := rows.Scan(&t)
 		b.superseded[t] = true

@@ -122,9 +122,9 @@ type querier interface {
 // batch is how many rows one statement writes or looks up: more is no faster.
 const batch = 100
 
-// eachBatch prepares a statement for batches of rows of width parameters after
-// fixed first ones, and calls run for each batch with its parameters.
-func eachBatch(ctx context.Context, q querier, rows, fixed, width int, query func(values string) string, args func(row int, into []any) []any, run func(stmt *sql.Stmt, args []any) error) error {
+// eachBatch prepares a statement for batches of rows of width parameters and
+// calls run for each batch with its parameters.
+func eachBatch(ctx context.Context, q querier, rows, width int, query func(values string) string, args func(row int, into []any) []any, run func(stmt *sql.Stmt, args []any) error) error {
 	var full *sql.Stmt
 	parameters := make([]any, 0, batch*width)
 	for from := 0; from < rows; from += batch {
@@ -136,7 +136,7 @@ func eachBatch(ctx context.Context, q querier, rows, fixed, width int, query fun
 		stmt := full
 		if stmt == nil || n < batch {
 			var err error
-			if stmt, err = q.PrepareContext(ctx, query(valuesList(n, fixed, width))); err != nil {
+			if stmt, err = q.PrepareContext(ctx, query(valuesList(n, width))); err != nil {
 				return err
 			}
 			defer stmt.Close()
@@ -151,25 +151,12 @@ func eachBatch(ctx context.Context, q querier, rows, fixed, width int, query fun
 	return nil
 }
 
-// valuesList writes ($1,$2),($3,$4) … starting after the fixed parameters.
-func valuesList(rows, fixed, width int) string {
-	var b strings.Builder
-	next := fixed
-	for i := range rows {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteByte('(')
-		for j := range width {
-			if j > 0 {
-				b.WriteByte(',')
-			}
-			next++
-			fmt.Fprintf(&b, "$%d", next)
-		}
-		b.WriteByte(')')
-	}
-	return b.String()
+// valuesList writes (?,?),(?,?) … for a batch. SQLite takes a numbered
+// placeholder for a name and looks each one up among all the others, which for
+// batches costs more than the work itself.
+func valuesList(rows, width int) string {
+	row := "(" + strings.Repeat("?,", width-1) + "?)"
+	return strings.Repeat(row+",", rows-1) + row
 }
 
 // insert writes rows in batches. onConflict may be "".
@@ -178,7 +165,7 @@ func insert(ctx context.Context, q querier, table, columns, onConflict string, r
 	query := func(values string) string {
 		return "INSERT INTO " + table + " (" + columns + ") VALUES " + values + " " + onConflict
 	}
-	err := eachBatch(ctx, q, rows, 0, width, query, args, func(stmt *sql.Stmt, args []any) error {
+	err := eachBatch(ctx, q, rows, width, query, args, func(stmt *sql.Stmt, args []any) error {
 		_, err := stmt.ExecContext(ctx, args...)
 		return err
 	})
@@ -189,10 +176,12 @@ func insert(ctx context.Context, q querier, table, columns, onConflict string, r
 }
 
 // lookup reads what matches rows of wanted values, in batches, and calls scan
-// for every row found. The query is made from the list of wanted values.
-func lookup(ctx context.Context, q querier, fixed []any, width, rows int, query func(values string) string, args func(row int, into []any) []any, scan func(*sql.Rows) error) error {
-	return eachBatch(ctx, q, rows, len(fixed), width, query, args, func(stmt *sql.Stmt, args []any) error {
-		found, err := stmt.QueryContext(ctx, append(append(make([]any, 0, len(fixed)+len(args)), fixed...), args...)...)
+// for every row found. query is the text after WITH w (columns) AS (values).
+func lookup(ctx context.Context, q querier, columns, query string, rows int, args func(row int, into []any) []any, scan func(*sql.Rows) error) error {
+	width := strings.Count(columns, ",") + 1
+	whole := func(values string) string { return "WITH w (" + columns + ") AS (VALUES " + values + ") " + query }
+	return eachBatch(ctx, q, rows, width, whole, args, func(stmt *sql.Stmt, args []any) error {
+		found, err := stmt.QueryContext(ctx, args...)
 		if err != nil {
 			return err
 		}

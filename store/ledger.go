@@ -78,28 +78,19 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 	}
 	columns := "c." + joinColumns("c", conversionColumns)
 	keys := distinct(query.Keys, func(a, b conversion.Key) int { return bytes.Compare(a[:], b[:]) })
-	err := lookup(ctx, q, nil, 1, len(keys),
-		func(values string) string {
-			return "WITH w (v) AS (VALUES " + values + ") SELECT " + columns + " FROM w CROSS JOIN conversion c WHERE c.key = w.v"
-		},
+	err := lookup(ctx, q, "v", "SELECT "+columns+" FROM w CROSS JOIN conversion c WHERE c.key = w.v", len(keys),
 		func(row int, into []any) []any { return append(into, keys[row][:]) }, note)
 	if err != nil {
 		return nil, fmt.Errorf("find conversions by key: %w", err)
 	}
 	references := slices.Compact(slices.Sorted(slices.Values(query.References)))
-	err = lookup(ctx, q, []any{account}, 1, len(references),
-		func(values string) string {
-			return "WITH w (v) AS (VALUES " + values + ") SELECT " + columns + " FROM w CROSS JOIN conversion c WHERE c.account = $1 AND c.reference_id = w.v AND c.reference_id <> ''"
-		},
+	err = lookup(ctx, q, "v", "SELECT "+columns+" FROM w CROSS JOIN conversion c WHERE c.account = "+literal(account)+" AND c.reference_id = w.v AND c.reference_id <> ''", len(references),
 		stringArgs(references), note)
 	if err != nil {
 		return nil, fmt.Errorf("find conversions by reference: %w", err)
 	}
 	fingerprints := distinct(query.Fingerprints, func(a, b conversion.Fingerprint) int { return bytes.Compare(a[:], b[:]) })
-	err = lookup(ctx, q, nil, 1, len(fingerprints),
-		func(values string) string {
-			return "WITH w (v) AS (VALUES " + values + ") SELECT f.fingerprint FROM w CROSS JOIN fingerprint f WHERE f.fingerprint = w.v"
-		},
+	err = lookup(ctx, q, "v", "SELECT f.fingerprint FROM w CROSS JOIN fingerprint f WHERE f.fingerprint = w.v", len(fingerprints),
 		func(row int, into []any) []any { return append(into, fingerprints[row][:]) },
 		func(rows *sql.Rows) error {
 			var seen []byte
