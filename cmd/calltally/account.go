@@ -50,8 +50,8 @@ type duplicatesConfig struct {
 }
 
 type eventTypeConfig struct {
-	Name             string `yaml:"name"`
-	duplicatesConfig `yaml:",inline"`
+	Name       string           `yaml:"name"`
+	Duplicates duplicatesConfig `yaml:",inline"`
 }
 
 type payoutConfig struct {
@@ -201,7 +201,7 @@ func (a *accountConfig) duplicates(at string, to *conversion.Account) (err error
 		if t.Name == "" {
 			return faultAt(typeAt, "the event type has no name")
 		}
-		rules, err := t.rules(typeAt, to.Duplicates)
+		rules, err := t.Duplicates.rules(typeAt, to.Duplicates)
 		if err != nil {
 			return err
 		}
