@@ -120,7 +120,7 @@ type bar struct {
 const (
 	barWorthwhile = 20_000 // rows: shorter files are done before a bar is read
 	barPause      = 100 * time.Millisecond
-	barWidth      = 30
+	barWidth      = 20
 )
 
 // progress shows a bar while a worker works, if standard error is a terminal.
@@ -141,7 +141,7 @@ func (b *bar) draw(_ *conversion.Upload, done, rows int) {
 	rate := float64(done) / max(now.Sub(b.began).Seconds(), 0.001)
 	left := time.Duration(float64(rows-done)/max(rate, 1)) * time.Second
 	full := barWidth * done / rows
-	fmt.Fprintf(b.out, "\r%s%s %3d%%  %d of %d rows  %.0f rows/s  %s left   ",
+	fmt.Fprintf(b.out, "\r%s%s %3d%%  %d of %d rows  %.0f/s  %s left  ",
 		strings.Repeat("█", full), strings.Repeat("░", barWidth-full), 100*done/rows, done, rows, rate, left.Round(time.Second))
 }
 
