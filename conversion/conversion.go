@@ -42,8 +42,11 @@ type Held struct {
 	Latest map[Key]*Conversion
 	// ByReference is the newest conversion with each reference id.
 	ByReference map[string]*Conversion
-	// Applied are the fingerprints that an earlier file has applied.
-	Applied map[Fingerprint]bool
+	// Applied are the fingerprints that an earlier file has applied, with the
+	// conversions that came of them.
+	Applied map[Fingerprint]*Conversion
+	// Calls are the calls of the conversions that the query names as parents.
+	Calls map[int64]*Call
 	// Earlier returns the changes of a conversion that are in the ledger.
 	Earlier func(c *Conversion) ([]*Change, error)
 }
@@ -107,6 +110,7 @@ type HeldQuery struct {
 	Account      string
 	Keys         []Key
 	References   []string
+	Parents      []string // reference ids of conversions that rows are about
 	Fingerprints []Fingerprint
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/shopspring/decimal"
@@ -83,13 +84,18 @@ var (
 	ErrAmountInvalid = errors.New("not an amount")
 	// ErrAmountAmbiguous says that the text can be read as two different sums.
 	ErrAmountAmbiguous = errors.New("two readings are possible")
+	// ErrAmountDamaged says that a spreadsheet has rounded the sum.
+	ErrAmountDamaged = errors.New("a spreadsheet has rounded it")
 	// ErrAmountCurrency says that the text carries the mark of another currency.
 	ErrAmountCurrency = errors.New("another currency")
 )
 
-// marks are the currency signs people type into amount cells. The dollar sign
-// is shared by many currencies and so names none of them.
-var marks = map[string]Currency{"$": "", "US$": "USD", "€": "EUR", "£": "GBP", "¥": "", "C$": "CAD", "A$": "AUD", "₹": "INR"}
+// marks are the currency signs people type into amount cells, and the
+// currencies each may stand for.
+var marks = map[string][]Currency{
+	"$":   {"USD", "CAD", "AUD", "NZD", "SGD", "HKD", "MXN", "TWD", "ARS", "CLP", "COP"},
+	"US$": {"USD"}, "C$": {"CAD"}, "A$": {"AUD"}, "€": {"EUR"}, "£": {"GBP"}, "¥": {"JPY", "CNY"}, "₹": {"INR"},
+}
 
 const maxAmountLength = 40
 
@@ -105,6 +111,9 @@ func ParseAmount(text string, c Currency, decimalMark byte) (Amount, error) {
 	}
 	if len(text) > maxAmountLength {
 		return Amount{}, fmt.Errorf("%w: longer than %d characters", ErrAmountInvalid, maxAmountLength)
+	}
+	if IsScientific(text) {
+		return Amount{}, ErrAmountDamaged
 	}
 	digits, negative, err := stripMarks(text, c)
 	if err != nil {
@@ -148,12 +157,14 @@ func stripMarks(text string, c Currency) (digits string, negative bool, err erro
 		}
 		marked, known := marks[outside]
 		if !known {
-			if marked, err = ParseCurrency(outside); err != nil {
+			named, err := ParseCurrency(outside)
+			if err != nil {
 				return "", false, ErrAmountInvalid
 			}
+			marked = []Currency{named}
 		}
-		if marked != "" && marked != c {
-			return "", false, fmt.Errorf("%w: %s", ErrAmountCurrency, marked)
+		if !slices.Contains(marked, c) {
+			return "", false, fmt.Errorf("%w: %s", ErrAmountCurrency, outside)
 		}
 	}
 	return text[start:end], negative, nil

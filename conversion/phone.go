@@ -80,7 +80,8 @@ func parsePossible(text, region string) (Phone, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrPhoneInvalid, err)
 	}
-	if !phonenumbers.IsPossibleNumber(number) {
+	// A number that can only be dialled locally names no caller.
+	if phonenumbers.IsPossibleNumberWithReason(number) != phonenumbers.IS_POSSIBLE {
 		return 0, ErrPhoneInvalid
 	}
 	number.Extension = nil

@@ -102,7 +102,7 @@ func (p *rowParser) transaction(line int, row *cells) (conversion.Call, *convers
 
 func (p *rowParser) requireID(column, id string) {
 	if id == "" && len(p.faults.Faults) == 0 {
-		p.faults.Add(conversion.OptionMissing, column, "", "The call has no id: %s is blank. Fill it in.", column)
+		p.faults.Add(conversion.OptionMissing, column, "", "The call has no id: %s is blank. Fill it in.", p.label(column))
 	}
 }
 
@@ -111,12 +111,12 @@ func (p *rowParser) requireID(column, id string) {
 func (p *rowParser) callStart(column, cell, zone string) conversion.Millis {
 	cell = p.clean(column, cell)
 	if cell == "" {
-		p.faults.Add(conversion.StartTimeMissing, column, "", "%s is blank. Fill in when the call started.", column)
+		p.faults.Add(conversion.StartTimeMissing, column, "", "%s is blank. Fill in when the call started.", p.label(column))
 		return 0
 	}
 	when := p.time(column, cell, zone)
 	if when.Twice() {
-		p.faults.Add(conversion.StartTimeInvalid, column, cell, "%s is %q, a time that occurs twice because clocks were put back. Add its offset.", column, cell)
+		p.faults.Add(conversion.StartTimeInvalid, column, cell, "%s is %q, a time that occurs twice because clocks were put back. Add its offset.", p.label(column), cell)
 	}
 	return when.First.From
 }
@@ -126,7 +126,7 @@ func (p *rowParser) callStart(column, cell, zone string) conversion.Millis {
 func (p *rowParser) anyPhone(column, cell string) conversion.Phone {
 	phone, err := conversion.ParsePhone(p.clean(column, cell), p.account.Region)
 	if errors.Is(err, conversion.ErrPhoneDamaged) {
-		p.faults.Add(conversion.PhoneDamagedByExcel, column, cell, "%s is %q: a spreadsheet has turned the number into a rounded one. Export the call log again without opening it in one.", column, cell)
+		p.faults.Add(conversion.PhoneDamagedByExcel, column, cell, "%s is %q: a spreadsheet has turned the number into a rounded one. Export the call log again without opening it in one.", p.label(column), cell)
 	}
 	if err != nil {
 		return 0

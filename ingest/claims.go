@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/gocarina/gocsv"
 
@@ -25,7 +27,7 @@ func (t *Table) cells(ctx context.Context) (*cellReader, error) {
 	}
 	into, err := gocsv.NewUnmarshaller(rows.csv, &cells{})
 	if err == nil {
-		err = into.RenormalizeHeaders(func([]string) []string { return t.fields })
+		err = into.RenormalizeHeaders(func([]string) []string { return t.cellNames() })
 	}
 	if err != nil {
 		rows.Close()
@@ -35,28 +37,45 @@ func (t *Table) cells(ctx context.Context) (*cellReader, error) {
 	return &cellReader{rows: rows, into: into}, nil
 }
 
+// cellNames are the columns' names in cells.
+func (t *Table) cellNames() []string {
+	names := slices.Clone(t.fields)
+	for i, name := range names {
+		if name == "" {
+			names[i] = "unread"
+		}
+	}
+	return names
+}
+
 // read returns the next row's known cells. A row that can't be taken apart is
 // a *conversion.Rejection; the next one reads on.
 func (r *cellReader) read() (*cells, error) {
-	if err := r.rows.ctx.Err(); err != nil {
-		return nil, err
-	}
-	r.rows.bound.left = maxRecord
-	read, err := r.into.Read()
-	switch {
-	case err == nil:
+	for {
+		if err := r.rows.begin(); err != nil {
+			return nil, err
+		}
+		read, err := r.into.Read()
+		if err != nil {
+			return nil, r.explain(err)
+		}
 		line, _ := r.rows.csv.FieldPos(0)
 		r.rows.line = line + r.rows.offset
-		return read.(*cells), nil
-	case errors.Is(err, csv.ErrFieldCount):
-		var parse *csv.ParseError
-		errors.As(err, &parse)
-		r.rows.line = parse.StartLine + r.rows.offset
-		rejection := &conversion.Rejection{Line: r.rows.line}
-		rejection.Add(conversion.RowMalformed, "", "", "This line doesn't have %s as the header does. Check for a missing or an unquoted delimiter.", conversion.Count(r.rows.width, "cell"))
-		return nil, rejection
+		if row := read.(*cells); *row != (cells{}) {
+			return row, nil
+		}
 	}
-	return nil, r.rows.explain(err)
+}
+
+func (r *cellReader) explain(err error) error {
+	var parse *csv.ParseError
+	if !errors.As(err, &parse) || !errors.Is(err, csv.ErrFieldCount) {
+		return r.rows.explain(err)
+	}
+	r.rows.line = parse.StartLine + r.rows.offset
+	rejection := &conversion.Rejection{Line: r.rows.line}
+	rejection.Add(conversion.RowMalformed, "", "", "This line doesn't have %s as the header does. Check for a missing or an unquoted delimiter.", conversion.Count(r.rows.width, "cell"))
+	return rejection
 }
 
 // Claims reads a table's rows as claims.
@@ -124,11 +143,12 @@ func (t *Table) Rows(ctx context.Context, each func(conversion.Row) error) error
 // claim reads a conversion row.
 func (p *rowParser) claim(line int, row *cells) (conversion.Claim, *conversion.Rejection) {
 	p.begin(line)
-	web, parent := p.flag("web_conversion", row.WebConversion), p.id("parent_reference_id", row.ParentReferenceID)
+	web, said := p.flag("web_conversion", row.WebConversion)
+	parent := p.id("parent_reference_id", row.ParentReferenceID)
 	c := conversion.Claim{
 		Line:              line,
 		Web:               web,
-		Start:             p.start(row, !web && parent == ""),
+		Start:             p.start(row, said && !web && parent == ""),
 		ReferenceID:       p.id("reference_id", row.ReferenceID),
 		ParentReferenceID: parent,
 		Caller:            p.phone("calling_phone_number", row.Caller),
@@ -142,7 +162,7 @@ func (p *rowParser) claim(line int, row *cells) (conversion.Claim, *conversion.R
 	c.Duration, c.HasDuration = p.wholeNumber("duration_in_seconds", row.Duration)
 	c.SKUs, c.Quantities = p.items(row)
 	c.Sale = p.amount("sale_amount", row.SaleAmount, p.currency("sale_currency", row.SaleCurrency))
-	if c.Web {
+	if c.Web && c.ParentReferenceID == "" {
 		p.requireForWeb(c)
 	}
 	return c, p.rejection()
@@ -150,13 +170,17 @@ func (p *rowParser) claim(line int, row *cells) (conversion.Claim, *conversion.R
 
 // requireForWeb notes what a web conversion lacks.
 func (p *rowParser) requireForWeb(c conversion.Claim) {
+	var missing []string
 	for _, need := range []struct{ column, value string }{
 		{"reference_id", c.ReferenceID},
 		{"advertiser_campaign_id", c.Campaign},
 		{"affiliate_id_from_network", c.Publisher},
 	} {
 		if need.value == "" {
-			p.faults.Add(conversion.OptionMissing, need.column, "", "A web conversion has no call to tell it by, so it needs %s. Fill it in.", need.column)
+			missing = append(missing, need.column)
 		}
+	}
+	if len(missing) > 0 {
+		p.faults.Add(conversion.OptionMissing, missing[0], "", "A web conversion has no call to tell it by, so it needs %s as well. Fill it in.", strings.Join(missing, " and "))
 	}
 }

@@ -36,11 +36,16 @@ type Column struct {
 
 // Dialect is a set of column names that people already send.
 type Dialect struct {
-	Name  string
-	Takes conversion.Takes
-	// Required lists what a file must have: of each group, at least one column.
-	Required [][]string
+	Name     string
+	Takes    conversion.Takes
+	Required []Requirement
 	Columns  []Column
+}
+
+// Requirement is something that a file must say.
+type Requirement struct {
+	What string   // "when the call started (start_time)"
+	Any  []string // the columns of which it must have at least one
 }
 
 // Dialects lists every dialect. Adding one means adding a table here.
@@ -49,7 +54,7 @@ var Dialects = []*Dialect{invoca, calltallyCalls, invocaTransactions}
 var invoca = &Dialect{
 	Name:     "invoca",
 	Takes:    conversion.TakesConversions,
-	Required: [][]string{{"start_time_t", "start_time", "parent_reference_id", "web_conversion"}},
+	Required: []Requirement{{"when the call started (start_time or start_time_t)", []string{"start_time", "start_time_t", "parent_reference_id", "web_conversion"}}},
 	Columns: []Column{
 		{"start_time_t", nil, KindTime, "When the call started, in seconds since 1970. Wins over start_time."},
 		{"start_time", []string{"call_start_time"}, KindTime, "When the call started."},
@@ -85,7 +90,7 @@ var invoca = &Dialect{
 var calltallyCalls = &Dialect{
 	Name:     "calltally",
 	Takes:    conversion.TakesCalls,
-	Required: [][]string{{"call_id"}, {"start_time"}},
+	Required: []Requirement{{"the call's id (call_id)", []string{"call_id"}}, {"when the call started (start_time)", []string{"start_time"}}},
 	Columns: []Column{
 		{"call_id", nil, KindID, "The call provider's id of the call."},
 		{"start_time", []string{"call_start_time"}, KindTime, "When the call started."},
@@ -101,9 +106,12 @@ var calltallyCalls = &Dialect{
 }
 
 var invocaTransactions = &Dialect{
-	Name:     "invoca-transactions",
-	Takes:    conversion.TakesCalls,
-	Required: [][]string{{"complete_call_id", "transaction_id"}, {"start_time_utc", "start_time_network_timezone", "start_time_xml", "start_time_local"}},
+	Name:  "invoca-transactions",
+	Takes: conversion.TakesCalls,
+	Required: []Requirement{
+		{"the call's id (complete_call_id or transaction_id)", []string{"complete_call_id", "transaction_id"}},
+		{"when the call started (start_time_utc)", []string{"start_time_utc", "start_time_network_timezone", "start_time_xml", "start_time_local"}},
+	},
 	Columns: []Column{
 		{"complete_call_id", nil, KindID, "Invoca's call record id."},
 		{"transaction_id", nil, KindID, "Invoca's id of this entry."},
@@ -172,6 +180,18 @@ type cells struct {
 	TotalDuration   string `csv:"duration"`
 	Affiliate       string `csv:"affiliate_id"`
 	CallResult      string `csv:"call_result_description_detail"`
+
+	// Unread takes all columns that mean nothing to us.
+	Unread filled `csv:"unread"`
+}
+
+// filled tells whether any of the cells read into it held something.
+type filled bool
+
+// UnmarshalCSV notes one cell.
+func (f *filled) UnmarshalCSV(cell string) error {
+	*f = *f || cell != ""
+	return nil
 }
 
 // The columns our own reports add. On intake the first set is ignored, and a
@@ -231,11 +251,11 @@ func ColumnNamed(name string) bool {
 // changing it: ="0503", and the apostrophe that our own reports put before =,
 // +, -, @, tab and CR.
 func unwrap(cell string) string {
+	if len(cell) > 1 && cell[0] == '\'' {
+		cell = cell[1:]
+	}
 	if inner, ok := strings.CutPrefix(cell, `="`); ok && strings.HasSuffix(inner, `"`) {
 		return strings.TrimSuffix(inner, `"`)
-	}
-	if len(cell) > 1 && cell[0] == '\'' {
-		return cell[1:]
 	}
 	return cell
 }

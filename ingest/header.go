@@ -146,6 +146,9 @@ func (t *Table) candidates() []*Dialect {
 
 // understandHeader gives each column its meaning.
 func (t *Table) understandHeader(context.Context) (*conversion.Refusal, error) {
+	if t.isOwnResults() {
+		return conversion.Refuse(conversion.NotATable, "This is one of our own results files, so nothing in it is new. To correct rows, change the .fix.csv file and send that."), nil
+	}
 	var missing *conversion.Refusal
 	best := -1
 	for _, d := range t.candidates() {
@@ -172,9 +175,6 @@ func (t *Table) understandHeader(context.Context) (*conversion.Refusal, error) {
 	}
 	if t.Dialect == nil {
 		return missing, nil
-	}
-	if t.isOwnResults() {
-		return conversion.Refuse(conversion.NotATable, "This is one of our own results files, so nothing in it is new. To correct rows, change the .fix.csv file and send that."), nil
 	}
 	t.Reading.Dialect = t.Dialect.Name
 	if unknown := t.unknownColumns(); len(unknown) > 0 {
@@ -206,13 +206,24 @@ func (t *Table) fieldsIn(d *Dialect) ([]string, *conversion.Refusal) {
 		}
 		seen[name], fields[i] = header, name
 	}
-	for _, group := range d.Required {
-		if !slices.ContainsFunc(group, func(name string) bool { return seen[name] != "" }) {
-			return fields, conversion.Refuse(conversion.RequiredColumnMissing, "Line %d has no column %s. It has: %s. Add the column, or have the account's columns setting map one of these to it.",
-				t.headerLine, strings.Join(group, " or "), quoteList(t.Header))
+	for _, need := range d.Required {
+		if !slices.ContainsFunc(need.Any, func(name string) bool { return seen[name] != "" }) {
+			return fields, conversion.Refuse(conversion.RequiredColumnMissing, "Line %d has no column for %s. It has: %s. Add it, or have one of these mapped to it in the account's columns.%s",
+				t.headerLine, need.What, quoteList(t.Header), t.splitTimeHint())
 		}
 	}
 	return fields, nil
+}
+
+// splitTimeHint says what to do about a date and a time in two columns.
+func (t *Table) splitTimeHint() string {
+	has := func(name string) bool {
+		return slices.ContainsFunc(t.Header, func(h string) bool { return fold(h) == name })
+	}
+	if has("date") && has("time") {
+		return " If date and time stand in two columns, join them into one."
+	}
+	return ""
 }
 
 func (t *Table) isOwnResults() bool {

@@ -31,6 +31,21 @@ func (p *rowParser) rejection() *conversion.Rejection {
 	return &faults
 }
 
+// label names a column as its sender does, and as we do if that differs.
+func (p *rowParser) label(column string) string {
+	for i, field := range p.table.fields {
+		header := strings.TrimSpace(p.table.Header[i])
+		switch {
+		case field != column:
+		case fold(header) == fold(column):
+			return header
+		default:
+			return header + " (" + column + ")"
+		}
+	}
+	return column
+}
+
 // clean unwraps and trims a cell and notes if it is too long.
 func (p *rowParser) clean(column, cell string) string {
 	if cell == "" {
@@ -38,7 +53,7 @@ func (p *rowParser) clean(column, cell string) string {
 	}
 	cell = strings.TrimSpace(unwrap(strings.TrimSpace(cell)))
 	if len(cell) > maxCell {
-		p.faults.Add(conversion.CellTooLong, column, cell[:40]+"…", "%s is %d KiB long; at most %d KiB are read. Shorten it.", column, len(cell)>>10, maxCell>>10)
+		p.faults.Add(conversion.CellTooLong, column, cell[:40]+"…", "%s is %d KiB long; at most %d KiB are read. Shorten it.", p.label(column), len(cell)>>10, maxCell>>10)
 		return ""
 	}
 	return cell
@@ -65,9 +80,9 @@ func (p *rowParser) id(column, cell string) string {
 	}
 	switch {
 	case conversion.IsScientific(id):
-		p.faults.Add(conversion.IDDamagedByExcel, column, id, "%s is %q: a spreadsheet has turned the id into a rounded number. Format the column as text, enter the id again and re-export.", column, id)
+		p.faults.Add(conversion.IDDamagedByExcel, column, id, "%s is %q: a spreadsheet has turned the id into a rounded number. Format the column as text, enter the id again and re-export.", p.label(column), id)
 	case len(id) > excelDigits && isDigits(id) && endsInZeros(id) && (len(id) > excelDigits+1 || !p.table.intactIDs[column]):
-		p.faults.Add(conversion.IDDamagedByExcel, column, id, "%s is %q: a spreadsheet keeps 15 digits of a number and has turned the rest to zeros. Format the column as text, enter the id again and re-export.", column, id)
+		p.faults.Add(conversion.IDDamagedByExcel, column, id, "%s is %q: a spreadsheet keeps 15 digits of a number and has turned the rest to zeros. Format the column as text, enter the id again and re-export.", p.label(column), id)
 	}
 	return id
 }
@@ -80,9 +95,9 @@ func (p *rowParser) phone(column, cell string) conversion.Phone {
 	phone, err := conversion.ParsePhone(text, p.account.Region)
 	switch {
 	case errors.Is(err, conversion.ErrPhoneDamaged):
-		p.faults.Add(conversion.PhoneDamagedByExcel, column, text, "%s is %q: a spreadsheet has turned the number into a rounded one. Format the column as text, enter the number again and re-export.", column, text)
+		p.faults.Add(conversion.PhoneDamagedByExcel, column, text, "%s is %q: a spreadsheet has turned the number into a rounded one. Format the column as text, enter the number again and re-export.", p.label(column), text)
 	case err != nil:
-		p.faults.Add(conversion.PhoneInvalid, column, text, "%s is %q, which is not a telephone number%s. Write it as +12125550123, or leave it blank if it is not known.", column, text, inRegion(p.account.Region))
+		p.faults.Add(conversion.PhoneInvalid, column, text, "%s is %q, which can't be a telephone number%s. Write it as +12125550123, or leave it blank if it is not known.", p.label(column), text, inRegion(p.account.Region))
 	}
 	return phone
 }
@@ -91,7 +106,7 @@ func inRegion(region string) string {
 	if region == "" {
 		return " (without a country code, and no region is set for your account)"
 	}
-	return " in " + region
+	return " (region " + region + ")"
 }
 
 // start reads when the call started. The epoch column wins over the written
@@ -103,7 +118,7 @@ func (p *rowParser) start(row *cells, required bool) conversion.When {
 	}
 	if cell == "" {
 		if required {
-			p.faults.Add(conversion.StartTimeMissing, column, "", "The row names no call: %s is blank. Fill in when the call started.", column)
+			p.faults.Add(conversion.StartTimeMissing, column, "", "The row names no call: %s is blank. Fill in when the call started.", p.label(column))
 		}
 		return conversion.When{}
 	}
@@ -124,13 +139,13 @@ func (p *rowParser) time(column, cell, zoneName string) conversion.When {
 	switch {
 	case err == nil:
 	case errors.Is(err, conversion.ErrTimeInGap):
-		p.faults.Add(conversion.StartTimeInDSTGap, column, cell, "%s is %q, a time that never was in %s: clocks were put forward over it. Correct it or add its offset.", column, cell, reader.Zone)
+		p.faults.Add(conversion.StartTimeInDSTGap, column, cell, "%s is %q, a time that never was in %s: clocks were put forward over it. Correct it or add its offset.", p.label(column), cell, reader.Zone)
 	case errors.Is(err, conversion.ErrTimeZoneless):
-		p.faults.Add(conversion.TimeZoneUnknown, column, cell, "%s is %q, and no time zone is known for it. Add an offset or fill in time_zone.", column, cell)
+		p.faults.Add(conversion.TimeZoneUnknown, column, cell, "%s is %q, and no time zone is known for it. Add an offset or fill in time_zone.", p.label(column), cell)
 	case errors.Is(err, conversion.ErrTimeDamaged):
-		p.faults.Add(conversion.StartTimeInvalid, column, cell, "%s is %q: a spreadsheet has rounded the time. Format the column as text, enter the time again and re-export.", column, cell)
+		p.faults.Add(conversion.StartTimeInvalid, column, cell, "%s is %q: a spreadsheet has rounded the time. Format the column as text, enter the time again and re-export.", p.label(column), cell)
 	default:
-		p.faults.Add(conversion.StartTimeInvalid, column, cell, "%s is %q, which is %v. Write it as 2026-03-31 14:05:09.", column, cell, err)
+		p.faults.Add(conversion.StartTimeInvalid, column, cell, "%s is %q, which is %v. Write it as 2026-03-31 14:05:09.", p.label(column), cell, err)
 	}
 	return when
 }
@@ -157,21 +172,22 @@ func (p *rowParser) wholeNumber(column, cell string) (int, bool) {
 	}
 	n, err := strconv.Atoi(strings.TrimSuffix(text, ".0"))
 	if err != nil || n < 0 || n > 1_000_000 {
-		p.faults.Add(conversion.QuantityInvalid, column, text, "%s is %q, which is not a whole number from 0 to 1000000. Correct it or leave it blank.", column, text)
+		p.faults.Add(conversion.QuantityInvalid, column, text, "%s is %q, which is not a whole number from 0 to 1000000. Correct it or leave it blank.", p.label(column), text)
 		return 0, false
 	}
 	return n, true
 }
 
-func (p *rowParser) flag(column, cell string) bool {
+// flag reads a yes or no; ok is false if it is neither.
+func (p *rowParser) flag(column, cell string) (set, ok bool) {
 	switch text := strings.ToLower(p.clean(column, cell)); text {
 	case "", "0", "false", "no", "n":
-		return false
+		return false, true
 	case "1", "true", "yes", "y":
-		return true
+		return true, true
 	default:
-		p.faults.Add(conversion.OptionInvalid, column, text, "%s is %q. Write 1 for yes, 0 or nothing for no.", column, text)
-		return false
+		p.faults.Add(conversion.OptionInvalid, column, text, "%s is %q. Write 1 for yes, 0 or nothing for no.", p.label(column), text)
+		return false, false
 	}
 }
 
@@ -185,7 +201,7 @@ func (p *rowParser) currency(column, cell string) conversion.Currency {
 	}
 	c, err := conversion.ParseCurrency(text)
 	if err != nil {
-		p.faults.Add(conversion.CurrencyInvalid, column, text, "%s is %q, which is not an ISO 4217 currency. Write it as USD.", column, text)
+		p.faults.Add(conversion.CurrencyInvalid, column, text, "%s is %q, which is not an ISO 4217 currency. Write it as USD.", p.label(column), text)
 		return p.account.Currency
 	}
 	return c
@@ -199,13 +215,15 @@ func (p *rowParser) amount(column, cell string, currency conversion.Currency) co
 	amount, err := conversion.ParseAmount(text, currency, p.account.DecimalMark)
 	switch {
 	case errors.Is(err, conversion.ErrAmountAmbiguous):
-		p.faults.Add(conversion.AmountAmbiguous, column, text, "%s is %q: %v. Write it without a thousands mark.", column, text, err)
+		p.faults.Add(conversion.AmountAmbiguous, column, text, "%s is %q: %v. Write it without a thousands mark.", p.label(column), text, err)
 	case errors.Is(err, conversion.ErrAmountCurrency):
-		p.faults.Add(conversion.CurrencyMismatch, column, text, "%s is %q, but the row's currency is %s. Correct one of them.", column, text, currency)
+		p.faults.Add(conversion.CurrencyMismatch, column, text, "%s is %q, but the row's currency is %s. Correct one of them.", p.label(column), text, currency)
+	case errors.Is(err, conversion.ErrAmountDamaged):
+		p.faults.Add(conversion.AmountInvalid, column, text, "%s is %q: %v. Format the column as a plain number and re-export.", p.label(column), text, err)
 	case err != nil:
-		p.faults.Add(conversion.AmountInvalid, column, text, "%s is %q, which is %v. Write it as 1234.50.", column, text, err)
+		p.faults.Add(conversion.AmountInvalid, column, text, "%s is %q, which is %v. Write it as 1234.50.", p.label(column), text, err)
 	case amount.Minor < 0 && !p.account.NegativeAmounts:
-		p.faults.Add(conversion.AmountInvalid, column, text, "%s is %q, which is less than nothing. Correct it, or have negative_amounts set for your account.", column, text)
+		p.faults.Add(conversion.AmountInvalid, column, text, "%s is %q, which is negative. Correct it, or have negative_amounts set for your account.", p.label(column), text)
 		return conversion.Amount{}
 	}
 	return amount
@@ -221,11 +239,11 @@ func (p *rowParser) items(row *cells) (skus, quantities string) {
 		if skus == "" {
 			n = 0
 		}
-		p.faults.Add(conversion.ListLengthsDiffer, "quantity_list", quantities, "quantity_list has %s, sku_list has %d. Give one quantity for each SKU, in the same order.", conversion.Count(m, "entry"), n)
+		p.faults.Add(conversion.ListLengthsDiffer, "quantity_list", quantities, "%s has %d entries, %s has %d. Give one quantity for each SKU, in the same order.", p.label("quantity_list"), m, p.label("sku_list"), n)
 	}
 	for quantity := range strings.SplitSeq(quantities, ",") {
 		if n, err := strconv.Atoi(quantity); err != nil || n < 1 {
-			p.faults.Add(conversion.QuantityInvalid, "quantity_list", quantity, "quantity_list holds %q. Every quantity must be a whole number, at least 1.", quantity)
+			p.faults.Add(conversion.QuantityInvalid, "quantity_list", quantity, "%s holds %q. Every quantity must be a whole number, at least 1.", p.label("quantity_list"), quantity)
 		}
 	}
 	return skus, quantities

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"calltally/conversion"
 )
@@ -25,6 +26,7 @@ type rowReader struct {
 	width  int
 	offset int // physical lines before the header
 	line   int // of the row read last
+	blank  int // rows without any content that were passed over
 }
 
 // recordBound ends a record that grows beyond maxRecord: a quote that is never
@@ -85,21 +87,31 @@ func (r *rowReader) Close() error { return r.closer.Close() }
 // read returns the next row. A row that can't be taken apart is a
 // *conversion.Rejection; the next one reads on.
 func (r *rowReader) read() (conversion.Row, error) {
-	if err := r.ctx.Err(); err != nil {
-		return conversion.Row{}, err
+	for {
+		if err := r.begin(); err != nil {
+			return conversion.Row{}, err
+		}
+		record, err := r.csv.Read()
+		if err != nil {
+			return conversion.Row{}, r.explain(err)
+		}
+		start, _ := r.csv.FieldPos(0)
+		r.line = start + r.offset
+		row := conversion.Row{Line: r.line, Cells: record}
+		if len(record) != r.width {
+			return row, r.misfit(len(record))
+		}
+		if slices.ContainsFunc(record, func(cell string) bool { return cell != "" }) {
+			return row, nil
+		}
+		r.blank++ // a spreadsheet's cleared row: nothing but delimiters
 	}
+}
+
+// begin makes ready for the next record.
+func (r *rowReader) begin() error {
 	r.bound.left = maxRecord
-	record, err := r.csv.Read()
-	if err != nil {
-		return conversion.Row{}, r.explain(err)
-	}
-	start, _ := r.csv.FieldPos(0)
-	r.line = start + r.offset
-	row := conversion.Row{Line: r.line, Cells: record}
-	if len(record) != r.width {
-		return row, r.misfit(len(record))
-	}
-	return row, nil
+	return r.ctx.Err()
 }
 
 func (r *rowReader) misfit(cells int) *conversion.Rejection {

@@ -59,6 +59,9 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 		}
 	}
 	t.intactIDs = seen.longIDs
+	if rows.blank > 0 {
+		t.Reading.Notes = append(t.Reading.Notes, fmt.Sprintf("Passed over: %s without any content.", conversion.Count(rows.blank, "row")))
+	}
 	return t.conclude(seen), nil
 }
 
@@ -143,7 +146,7 @@ func (t *Table) conclude(seen evidence) *conversion.Refusal {
 		t.Reading.Zone = t.times.Zone.String()
 	}
 	if seen.minutesOnly > 0 {
-		t.Reading.Notes = append(t.Reading.Notes, fmt.Sprintf("%d of %d times have no seconds (spreadsheets drop them); each was taken for its whole minute.", seen.minutesOnly, seen.times))
+		t.Reading.Notes = append(t.Reading.Notes, fmt.Sprintf("Times without seconds: %d of %d (spreadsheets drop them). Each stands for its whole minute.", seen.minutesOnly, seen.times))
 	}
 	if t.text.barequotes {
 		t.Reading.Notes = append(t.Reading.Notes, `Cells written as ="…" were read without the wrapping.`)

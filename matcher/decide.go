@@ -11,15 +11,16 @@ import (
 
 // Candidates are what a claim is decided against.
 type Candidates struct {
-	// Match is the claim's call, as FindCall chose it.
+	// Match is the claim's call, as FindCall chose it; if the claim names its
+	// conversion, that conversion's call.
 	Match Match
 	// Prior is the newest conversion held under the claim's key.
 	Prior *conversion.Conversion
 	// Referenced is the newest conversion with the claim's reference id, Parent
 	// the one with its parent reference id.
 	Referenced, Parent *conversion.Conversion
-	// Repeated is set if an earlier file has applied the same row.
-	Repeated bool
+	// Repeated is the conversion that the same row in an earlier file became.
+	Repeated *conversion.Conversion
 }
 
 // Decision is what a claim does to the ledger. Change and Conversion are nil if
@@ -44,13 +45,20 @@ func Decide(claim *conversion.Claim, found Candidates, policy Policy, upload int
 		return d.unmatched()
 	}
 	call := found.Match.Call
-	d.outcome.CallID, d.outcome.CallStart = call.CallID, call.Start
+	d.meet(call)
 	if r := found.Referenced; r != nil && r.Call != 0 && r.Call != call.ID {
 		return d.reject(conversion.CluesConflict, "reference_id", claim.ReferenceID,
 			"The start time means call %s, but reference_id %q was used before for conversion %d on another call. Correct one of them.",
 			call.CallID, claim.ReferenceID, r.ID)
 	}
 	return d.byKey(call)
+}
+
+// meet notes the call that the row turned out to be about.
+func (d *decider) meet(call *conversion.Call) {
+	if call != nil {
+		d.outcome.CallID, d.outcome.CallStart = call.CallID, call.Start
+	}
 }
 
 // decider carries one claim through its decision.
@@ -91,6 +99,7 @@ func (d *decider) addressed() Decision {
 		return d.reject(conversion.ConversionNotFound, "parent_reference_id", d.claim.ParentReferenceID,
 			"No conversion has reference_id %q. Send that one first, or correct parent_reference_id.", d.claim.ParentReferenceID)
 	}
+	d.meet(d.found.Match.Call)
 	return d.update(parent, d.found.Match.Call)
 }
 
@@ -104,23 +113,22 @@ func (d *decider) byKey(call *conversion.Call) Decision {
 	}
 	prior := d.found.Prior
 	switch {
-	case !rules.Idempotent() && !rules.ApplyRepeats && d.found.Repeated:
-		d.outcome.Verdict = conversion.Unchanged
-		d.outcome.Message = "An earlier file had this very row, and it was applied then."
-		if prior != nil {
-			d.outcome.ConversionID, d.outcome.PayoutBefore, d.outcome.PayoutAfter = prior.ID, prior.Payout, prior.Payout
-		}
-		return Decision{Outcome: d.outcome}
+	case !rules.Idempotent() && !rules.ApplyRepeats && d.found.Repeated != nil:
+		return d.leave(conversion.Unchanged, d.found.Repeated, "An earlier file had this very row, and it was applied then.")
 	case prior == nil || rules.Mode == conversion.ModeCreate:
 		return d.create(call)
 	case rules.Mode == conversion.ModeIgnore:
-		d.outcome.Verdict = conversion.Ignored
-		d.outcome.ConversionID, d.outcome.PayoutBefore, d.outcome.PayoutAfter = prior.ID, prior.Payout, prior.Payout
-		d.outcome.Message = fmt.Sprintf("Conversion %d is already held for this (line %d of upload %d), and repeats are ignored.",
-			prior.ID, conversion.LineOf(prior.ID), conversion.UploadOf(prior.ID))
-		return Decision{Outcome: d.outcome}
+		return d.leave(conversion.Ignored, prior, fmt.Sprintf("Conversion %d is already held for this (line %d of upload %d), and repeats are ignored.",
+			prior.ID, conversion.LineOf(prior.ID), conversion.UploadOf(prior.ID)))
 	}
 	return d.update(prior, call)
+}
+
+// leave is the decision to leave a conversion as it is.
+func (d *decider) leave(verdict conversion.Verdict, held *conversion.Conversion, why string) Decision {
+	d.outcome.Verdict, d.outcome.Message = verdict, why
+	d.outcome.ConversionID, d.outcome.PayoutBefore, d.outcome.PayoutAfter = held.ID, held.Payout, held.Payout
+	return Decision{Outcome: d.outcome}
 }
 
 // create makes a new conversion.
@@ -179,19 +187,42 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 		}
 	}
 	if after == *prior {
-		d.outcome.Verdict = conversion.Unchanged
-		d.outcome.ConversionID, d.outcome.PayoutBefore, d.outcome.PayoutAfter = prior.ID, prior.Payout, prior.Payout
-		return Decision{Outcome: d.outcome}
+		return d.leave(conversion.Unchanged, prior, "")
 	}
-	if after.Sale != prior.Sale {
-		rule = strings.TrimSuffix(fmt.Sprintf("update: sale %s → %s; %s", nothing(prior.Sale), after.Sale, rule), "; ")
+	if after.Payout == prior.Payout {
+		rule = ""
 	}
+	rule = updateTrace(prior, &after, changes, rule)
 	change := &conversion.Change{
 		ID: d.id, Conversion: prior.ID, Verdict: conversion.Updated, At: d.policy.Now, Effective: d.policy.Account.Day(d.policy.Now),
 		SaleBefore: prior.Sale, SaleAfter: after.Sale, PayoutBefore: prior.Payout, PayoutAfter: after.Payout,
 		Details: changes, Rule: rule,
 	}
 	return d.applied(conversion.Updated, &after, change)
+}
+
+// updateTrace says what an update changed, and then what it pays.
+func updateTrace(prior, after *conversion.Conversion, changes []conversion.DetailChange, rule string) string {
+	var parts []string
+	if after.Sale != prior.Sale {
+		parts = append(parts, fmt.Sprintf("sale %s → %s", nothing(prior.Sale), after.Sale))
+	}
+	for _, c := range changes {
+		if c.Name == "customer" { // people's names and addresses stay out of traces
+			parts = append(parts, "customer data")
+			continue
+		}
+		before := c.Before
+		if before == "" {
+			before = "none"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s → %s", c.Name, before, c.After))
+	}
+	trace := "update: " + strings.Join(parts, ", ")
+	if rule != "" {
+		trace += "; " + rule
+	}
+	return trace
 }
 
 func nothing(a conversion.Amount) string {

@@ -164,9 +164,9 @@ func agreesOnNumbers(claim *conversion.Claim, call *conversion.Call) bool {
 func ambiguous(claim *conversion.Claim, reading conversion.Span, ranked []candidate, margin int64, policy Policy) Match {
 	const most = 5
 	match := Match{Code: conversion.CallAmbiguous, Sentence: fmt.Sprintf("%s lie about equally near to %s; the nearest must be %s nearer than the next. %s",
-		capital(conversion.Count(len(ranked), "call")), policy.clock(claim.Start.First.From), seconds(margin), cureForTie(claim))}
+		capital(conversion.Count(len(ranked), "call")), policy.written(reading), seconds(margin), cureForTie(claim, reading, ranked))}
 	for _, c := range ranked[:min(len(ranked), most)] {
-		match.Tied = append(match.Tied, conversion.NearMiss{CallID: c.call.CallID, Why: fmt.Sprintf("started %s, %s away%s", policy.clock(c.call.Start), seconds(apart(reading, c.call.Start)), durationOf(claim, c.call))})
+		match.Tied = append(match.Tied, conversion.NearMiss{CallID: c.call.CallID, Why: fmt.Sprintf("started %s, %s%s", policy.clock(c.call.Start), howFar(reading, c.call.Start), durationOf(claim, c.call))})
 	}
 	return match
 }
@@ -178,17 +178,32 @@ func durationOf(claim *conversion.Claim, call *conversion.Call) string {
 	return fmt.Sprintf(", lasted %d s", call.Duration)
 }
 
-// cureForTie says which missing clue would settle it.
-func cureForTie(claim *conversion.Claim) string {
+// cureForTie names a clue that the row lacks and that tells the calls apart.
+func cureForTie(claim *conversion.Claim, reading conversion.Span, ranked []candidate) string {
+	a, b := ranked[0].call, ranked[1].call
 	switch {
-	case claim.Caller == 0:
+	case claim.Caller == 0 && a.Caller != b.Caller:
 		return "Add calling_phone_number."
-	case !claim.Start.First.Fine():
+	case claim.Called == 0 && a.Called != b.Called && a.Called != 0 && b.Called != 0:
+		return "Add called_phone_number."
+	case !reading.Fine():
 		return "Give the start time with its seconds."
-	case !claim.HasDuration:
+	case !claim.HasDuration && a.Duration != b.Duration:
 		return "Add duration_in_seconds."
 	}
 	return "Correct the start time to the second."
+}
+
+// howFar says how far a call's start lies from the written time.
+func howFar(written conversion.Span, at conversion.Millis) string {
+	switch off := apart(written, at); {
+	case !written.Fine() && off == 0:
+		return "in that minute"
+	case off < 1000:
+		return "at the same second"
+	default:
+		return seconds(off) + " away"
+	}
 }
 
 // twice is the match of a time that occurs twice with a call each time.
@@ -202,7 +217,10 @@ func twice(claim *conversion.Claim, a, b *conversion.Call, policy Policy) Match 
 
 func notFound(claim *conversion.Claim, policy Policy) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "No call within %s of %s", windowName(windowFor(claim, policy)), policy.clock(claim.Start.First.From))
+	fmt.Fprintf(&b, "No call within %s of %s", windowName(windowFor(claim, policy)), policy.written(claim.Start.First))
+	if claim.Start.Twice() {
+		fmt.Fprintf(&b, " or %s", policy.written(claim.Start.Second))
+	}
 	if claim.Caller != 0 {
 		fmt.Fprintf(&b, " from %s", claim.Caller)
 	}
@@ -232,10 +250,20 @@ func seconds(ms int64) string {
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // clock writes a moment as the account's clocks show it.
-func (p Policy) clock(at conversion.Millis) string {
+func (p Policy) clock(at conversion.Millis) string { return p.clockAs("2006-01-02 15:04:05 MST", at) }
+
+func (p Policy) clockAs(layout string, at conversion.Millis) string {
 	zone := p.Account.Zone
 	if zone == nil {
 		zone = time.UTC
 	}
-	return at.Time().In(zone).Format("2006-01-02 15:04:05 MST")
+	return at.Time().In(zone).Format(layout)
+}
+
+// written shows a time as it was written: to the minute if it had no seconds.
+func (p Policy) written(s conversion.Span) string {
+	if s.Fine() {
+		return p.clock(s.From)
+	}
+	return p.clockAs("2006-01-02 15:04 MST", s.From)
 }

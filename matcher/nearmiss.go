@@ -82,13 +82,13 @@ func missedBy(claim *conversion.Claim, call *conversion.Call, policy Policy) (mi
 	start, window := claim.Start.First, int64(windowFor(claim, policy))
 	off := start.Distance(call.Start)
 	signed := int64(call.Start - start.From)
-	m, shown := missed{call: call, off: off}, apart(start, call.Start)
+	m, far := missed{call: call, off: off}, howFar(start, call.Start)
 	sameCaller := claim.Caller == 0 || call.Caller == claim.Caller
 	shift, shifted := zoneShift(signed, claim.Caller != 0)
 	switch {
 	case sameCaller && off <= window:
 		m.rank = 2
-		m.why = fmt.Sprintf("started %s, %s, but %s was dialled", policy.clock(call.Start), away(shown), call.Called)
+		m.why = fmt.Sprintf("started %s, %s, but %s was dialled", policy.clock(call.Start), far, call.Called)
 		return m, call.Called != 0 && call.Called != claim.Called
 	case sameCaller && shifted:
 		m.rank, m.shift = 1, shift
@@ -99,15 +99,15 @@ func missedBy(claim *conversion.Claim, call *conversion.Call, policy Policy) (mi
 		return m, true
 	case sameCaller && claim.Caller != 0:
 		m.rank = 3
-		m.why = fmt.Sprintf("same caller, started %s, %s; the window is %s", policy.clock(call.Start), away(shown), seconds(window))
+		m.why = fmt.Sprintf("same caller, started %s, %s; the window is %s", policy.clock(call.Start), far, seconds(window))
 		return m, true
 	case sameCaller:
 		m.rank = 3
-		m.why = fmt.Sprintf("started %s, %s; the window is %s", policy.clock(call.Start), away(shown), seconds(window))
+		m.why = fmt.Sprintf("started %s, %s; the window is %s", policy.clock(call.Start), far, seconds(window))
 		return m, off <= 5*window
 	case off <= zoneSlack.Milliseconds():
 		m.rank = 2
-		m.why = fmt.Sprintf("started %s, %s, but from %s", policy.clock(call.Start), away(shown), callerName(call.Caller))
+		m.why = fmt.Sprintf("started %s, %s, but from %s", policy.clock(call.Start), far, callerName(call.Caller))
 		return m, true
 	}
 	return m, false
@@ -127,13 +127,6 @@ func callerName(p conversion.Phone) string {
 		return "a withheld number"
 	}
 	return p.String()
-}
-
-func away(off int64) string {
-	if off < 1000 {
-		return "at the same second"
-	}
-	return seconds(off) + " away"
 }
 
 func whole(shift int) string { return seconds(int64(max(shift, -shift)) * 1000) }
@@ -204,8 +197,12 @@ func (d *Diagnosis) Sentence() string {
 	if rows < fewest || rows*2 < d.unmatched {
 		return ""
 	}
-	return fmt.Sprintf("%d of the %d rows without a call would find one if their times were %s %s: they are off by exactly %s. Check the file's time zone.",
-		rows, d.unmatched, hours(best), direction(best), whole(best))
+	share := fmt.Sprintf("%d of the %d", rows, d.unmatched)
+	if rows == d.unmatched {
+		share = fmt.Sprintf("All %d", rows)
+	}
+	return fmt.Sprintf("%s rows without a call would find one if their times were %s %s: they are off by exactly %s. Check the file's time zone.",
+		share, hours(best), direction(best), whole(best))
 }
 
 func hours(shift int) string {

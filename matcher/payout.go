@@ -18,6 +18,9 @@ func payout(c *conversion.Conversion, call *conversion.Call, account *conversion
 			return pay(c, rule)
 		}
 	}
+	if len(account.Payouts) > 0 {
+		return conversion.Amount{}, "no payout rule fits"
+	}
 	return conversion.Amount{}, ""
 }
 

@@ -61,9 +61,13 @@ func (v view) Read() string {
 		parts = append(parts, "times in "+reading.Zone)
 	}
 	if reading.DateOrder != "" {
-		parts = append(parts, "dates as "+string(reading.DateOrder))
+		parts = append(parts, "dates as "+dateOrderNames[reading.DateOrder])
 	}
 	return strings.Join(parts, ", ")
+}
+
+var dateOrderNames = map[conversion.DateOrder]string{
+	conversion.DateOrderMDY: "month/day/year", conversion.DateOrderDMY: "day/month/year", conversion.DateOrderYMD: "year/month/day",
 }
 
 func delimiterName(delimiter string) string {

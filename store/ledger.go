@@ -66,7 +66,8 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 	held := &conversion.Held{
 		Latest:      make(map[conversion.Key]*conversion.Conversion, len(query.Keys)),
 		ByReference: make(map[string]*conversion.Conversion),
-		Applied:     make(map[conversion.Fingerprint]bool),
+		Applied:     make(map[conversion.Fingerprint]*conversion.Conversion),
+		Calls:       make(map[int64]*conversion.Call),
 		Earlier:     func(c *conversion.Conversion) ([]*conversion.Change, error) { return changesOf(ctx, q, c) },
 	}
 	note := func(rows *sql.Rows) error {
@@ -83,27 +84,50 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 	if err != nil {
 		return nil, fmt.Errorf("find conversions by key: %w", err)
 	}
-	references := slices.Compact(slices.Sorted(slices.Values(query.References)))
+	references := slices.Compact(slices.Sorted(slices.Values(slices.Concat(query.References, query.Parents))))
 	err = lookup(ctx, q, "v", "SELECT "+columns+" FROM w CROSS JOIN conversion c WHERE c.account = "+literal(account)+" AND c.reference_id = w.v AND c.reference_id <> ''", len(references),
 		stringArgs(references), note)
 	if err != nil {
 		return nil, fmt.Errorf("find conversions by reference: %w", err)
 	}
 	fingerprints := distinct(query.Fingerprints, func(a, b conversion.Fingerprint) int { return bytes.Compare(a[:], b[:]) })
-	err = lookup(ctx, q, "v", "SELECT f.fingerprint FROM w CROSS JOIN fingerprint f WHERE f.fingerprint = w.v", len(fingerprints),
+	err = lookup(ctx, q, "v", "SELECT f.fingerprint, "+columns+" FROM w CROSS JOIN fingerprint f CROSS JOIN change h CROSS JOIN conversion c WHERE f.fingerprint = w.v AND h.id = f.change AND c.id = h.conversion", len(fingerprints),
 		func(row int, into []any) []any { return append(into, fingerprints[row][:]) },
 		func(rows *sql.Rows) error {
 			var seen []byte
-			err := rows.Scan(&seen)
+			c, err := scanConversion(rows, &seen)
 			if err == nil {
-				held.Applied[conversion.Fingerprint(seen)] = true
+				held.Applied[conversion.Fingerprint(seen)] = c
 			}
 			return err
 		})
 	if err != nil {
 		return nil, fmt.Errorf("find applied rows: %w", err)
 	}
-	return held, nil
+	return held, loadParentCalls(ctx, q, held, query.Parents)
+}
+
+// loadParentCalls adds the calls of the conversions that rows are about.
+func loadParentCalls(ctx context.Context, q querier, held *conversion.Held, parents []string) error {
+	var ids []int64
+	for _, parent := range parents {
+		if c := held.ByReference[parent]; c != nil && c.Call != 0 {
+			ids = append(ids, c.Call)
+		}
+	}
+	err := lookup(ctx, q, "v", "SELECT c."+joinColumns("c", callColumns)+" FROM w CROSS JOIN call c WHERE c.id = w.v", len(ids),
+		func(row int, into []any) []any { return append(into, ids[row]) },
+		func(rows *sql.Rows) error {
+			call, err := scanCall(rows)
+			if err == nil {
+				held.Calls[call.ID] = &call
+			}
+			return err
+		})
+	if err != nil {
+		return fmt.Errorf("find calls of conversions: %w", err)
+	}
+	return nil
 }
 
 func distinct[K comparable](values []K, compare func(a, b K) int) []K {

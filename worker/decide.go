@@ -325,10 +325,11 @@ func heldQuery(account string, c *chunk) conversion.HeldQuery {
 		if r.match.Call != nil || r.claim.Web {
 			query.Keys = append(query.Keys, r.key)
 		}
-		for _, reference := range []string{r.claim.ReferenceID, r.claim.ParentReferenceID} {
-			if reference != "" {
-				query.References = append(query.References, reference)
-			}
+		if r.claim.ReferenceID != "" {
+			query.References = append(query.References, r.claim.ReferenceID)
+		}
+		if r.claim.ParentReferenceID != "" {
+			query.Parents = append(query.Parents, r.claim.ParentReferenceID)
 		}
 		if r.fingerprint != (conversion.Fingerprint{}) {
 			query.Fingerprints = append(query.Fingerprints, r.fingerprint)

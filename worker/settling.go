@@ -69,11 +69,16 @@ func (s *settling) sameFile(earlier conversion.Outcome) conversion.Outcome {
 
 // apply decides a row by the ledger.
 func (s *settling) apply(r *row) (conversion.Outcome, error) {
+	parent := s.held.ByReference[r.claim.ParentReferenceID]
+	match := r.match
+	if parent != nil {
+		match.Call = s.held.Calls[parent.Call]
+	}
 	decision := matcher.Decide(&r.claim, matcher.Candidates{
-		Match:      r.match,
+		Match:      match,
 		Prior:      s.held.Latest[r.key],
 		Referenced: s.held.ByReference[r.claim.ReferenceID],
-		Parent:     s.held.ByReference[r.claim.ParentReferenceID],
+		Parent:     parent,
 		Repeated:   s.held.Applied[r.fingerprint],
 	}, s.policy, s.upload.ID)
 	outcome := decision.Outcome

@@ -41,7 +41,7 @@ func columnsReference() string {
 	for _, d := range ingest.Dialects {
 		var groups []string
 		for _, group := range d.Required {
-			groups = append(groups, "`"+strings.Join(group, "` or `")+"`")
+			groups = append(groups, "`"+strings.Join(group.Any, "` or `")+"`")
 		}
 		fmt.Fprintf(&b, "\n**`%s`** (%s); needs %s.\n\n| column | also | form | meaning |\n| --- | --- | --- | --- |\n", d.Name, d.Takes, strings.Join(groups, " and "))
 		for _, c := range d.Columns {
