@@ -133,17 +133,25 @@ func (r TimeReader) readDigits(text string) (When, error) {
 	case 5:
 		return r.readSerial(float64(n))
 	case 10:
-		return exactly(Millis(n*1000), time.Second), nil
+		return since1971(exactly(Millis(n*1000), time.Second))
 	case 13:
-		return exactly(Millis(n), time.Millisecond), nil
+		return since1971(exactly(Millis(n), time.Millisecond))
 	case 17:
 		at, err := time.Parse("20060102150405.000", text[:14]+"."+text[14:])
 		if err != nil {
 			return When{}, ErrTimeInvalid
 		}
-		return exactly(MillisOf(at), time.Millisecond), nil
+		return since1971(exactly(MillisOf(at), time.Millisecond))
 	}
 	return When{}, ErrTimeInvalid
+}
+
+// since1971 refuses times before 1971: zeros in place of a time.
+func since1971(w When) (When, error) {
+	if w.First.From < 365*24*3600*1000 {
+		return When{}, ErrTimeInvalid
+	}
+	return w, nil
 }
 
 // readNumber reads seconds with a fraction, or an Excel serial.
@@ -156,7 +164,7 @@ func (r TimeReader) readNumber(text, whole string) (When, error) {
 	case 5:
 		return r.readSerial(n)
 	case 10:
-		return exactly(Millis(n*1000+0.5), time.Millisecond), nil
+		return since1971(exactly(Millis(n*1000+0.5), time.Millisecond))
 	}
 	return When{}, ErrTimeInvalid
 }
@@ -181,7 +189,7 @@ func exactly(from Millis, precision time.Duration) When {
 
 // place puts a clock reading on the time line.
 func (r TimeReader) place(c clock) (When, error) {
-	if c.slashed {
+	if c.slashed && (c.month <= 12 || c.day <= 12) {
 		if err := c.order(r.Order); err != nil {
 			return When{}, err
 		}
@@ -257,23 +265,37 @@ func (c *clock) order(order DateOrder) error {
 	return nil
 }
 
-// DateEvidence tells what a written time says of its file's date order: mdy or
-// dmy if only that reading is possible, auto if it has slashes but either
-// reading is possible, "" if the form needs no decision.
-func DateEvidence(text string) DateOrder {
-	if !strings.ContainsAny(text, "/.-") || strings.Trim(text, "0123456789.") == "" {
-		return ""
+// Evidence is what a written time says of its file.
+type Evidence struct {
+	// Order is mdy or dmy if only that reading is possible, auto if either is, ""
+	// if the form needs no decision.
+	Order DateOrder
+	// MinutesOnly is set if the time has no seconds, Zoneless if it needs a zone.
+	MinutesOnly, Zoneless bool
+}
+
+// ReadEvidence looks at a written time without knowing its zone or date order.
+func ReadEvidence(text string) Evidence {
+	text = strings.TrimSpace(text)
+	if strings.Trim(text, "0123456789.") == "" {
+		whole, _, _ := strings.Cut(text, ".")
+		return Evidence{Zoneless: len(whole) == 5} // a spreadsheet's serial
 	}
-	c, err := parseClock(strings.TrimSpace(text))
+	c, err := parseClock(text)
+	if err != nil {
+		return Evidence{}
+	}
+	e := Evidence{MinutesOnly: c.precision == time.Minute, Zoneless: !c.hasOffset && c.zone == nil}
 	switch {
-	case err != nil || !c.slashed:
-		return ""
-	case c.month > 12 && c.day <= 12:
-		return DateOrderDMY
-	case c.day > 12 && c.month <= 12:
-		return DateOrderMDY
+	case !c.slashed || c.month > 12 && c.day > 12:
+	case c.month > 12:
+		e.Order = DateOrderDMY
+	case c.day > 12:
+		e.Order = DateOrderMDY
+	default:
+		e.Order = DateOrderAuto
 	}
-	return DateOrderAuto
+	return e
 }
 
 // parseClock takes a written time apart: a date, a time of day, and then
@@ -413,7 +435,7 @@ func (s *scanner) meridiem(c *clock) bool {
 	at := s.at
 	s.skip(" ")
 	half := strings.ToUpper(s.rest())
-	if len(half) < 2 || half[1] != 'M' || half[0] != 'A' && half[0] != 'P' {
+	if len(half) < 2 || half[1] != 'M' || half[0] != 'A' && half[0] != 'P' || len(half) > 2 && half[2] >= 'A' && half[2] <= 'Z' {
 		s.at = at
 		return true
 	}

@@ -23,19 +23,18 @@ func ParseCurrency(text string) (Currency, error) {
 	return Currency(unit.String()), nil
 }
 
-// Digits is the number of decimal places of the currency's minor unit: 2 for
-// USD, 0 for JPY, 3 for KWD.
+// Digits is the number of decimal places of the currency's minor unit by ISO
+// 4217. (The Unicode tables count what people use: no cents for the rupiah.)
 func (c Currency) Digits() int32 {
 	switch c {
-	case "USD", "EUR", "GBP", "CAD", "AUD", "":
-		return 2
+	case "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF":
+		return 0
+	case "BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND":
+		return 3
+	case "CLF", "UYW":
+		return 4
 	}
-	unit, err := currency.ParseISO(string(c))
-	if err != nil {
-		return 2
-	}
-	scale, _ := currency.Standard.Rounding(unit)
-	return int32(scale)
+	return 2
 }
 
 // Amount is a sum of money as a whole number of the currency's minor unit
@@ -144,8 +143,8 @@ func stripMarks(text string, c Currency) (digits string, negative bool, err erro
 		return "", false, ErrAmountInvalid
 	}
 	for _, outside := range []string{text[:start], text[end:]} {
-		if strings.Contains(outside, "-") || strings.Contains(outside, "−") {
-			if negative {
+		if minuses := strings.Count(outside, "-") + strings.Count(outside, "−"); minuses > 0 {
+			if negative || minuses > 1 {
 				return "", false, ErrAmountInvalid
 			}
 			negative = true

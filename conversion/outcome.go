@@ -96,10 +96,13 @@ func (t Tally) String() string {
 	return rows + ": " + strings.Join(parts, ", ")
 }
 
-// Count writes a number with its noun: "1 row", "3 rows".
+// Count writes a number with its noun: "1 row", "3 rows", "3 entries".
 func Count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
+	}
+	if stem, ok := strings.CutSuffix(noun, "ry"); ok {
+		return fmt.Sprintf("%d %sries", n, stem)
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }

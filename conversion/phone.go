@@ -3,6 +3,7 @@ package conversion
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -66,31 +67,61 @@ func ParsePhone(text, region string) (Phone, error) {
 	if IsScientific(text) {
 		return 0, ErrPhoneDamaged
 	}
-	// A country calling code without its plus, as spreadsheets leave it.
-	if digits := strings.TrimLeft(text, "0123456789"); digits == "" && len(text) >= 11 && text[0] != '0' {
-		if p, err := parsePossible("+"+text, region); err == nil && (region != "US" && region != "CA" || text[0] == '1' || len(text) > 11) {
-			return p, nil
-		}
+	if extension := extension.FindStringIndex(text); extension != nil {
+		text = text[:extension[0]]
 	}
-	return parsePossible(text, region)
-}
-
-func parsePossible(text, region string) (Phone, error) {
-	number, err := phonenumbers.Parse(text, region)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrPhoneInvalid, err)
-	}
-	// A number that can only be dialled locally names no caller.
-	if phonenumbers.IsPossibleNumberWithReason(number) != phonenumbers.IS_POSSIBLE {
+	if strings.ContainsFunc(text, unicode.IsLetter) {
 		return 0, ErrPhoneInvalid
 	}
-	number.Extension = nil
+	number, err := parsePossible(text, region)
+	if len(text) >= 11 && text[0] != '0' && strings.Trim(text, "0123456789") == "" {
+		number, err = withLostPlus(text, region, number, err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return asE164(number)
+}
+
+// asE164 writes a number as E.164 and reads its digits.
+func asE164(number *phonenumbers.PhoneNumber) (Phone, error) {
 	digits := strings.TrimPrefix(phonenumbers.Format(number, phonenumbers.E164), "+")
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || n == 0 {
 		return 0, ErrPhoneInvalid
 	}
 	return Phone(n), nil
+}
+
+var extension = regexp.MustCompile(`(?i)\s*(?:extension|ext\.?|x|#)\s*\d{1,7}$`)
+
+// withLostPlus decides what digits mean whose plus a spreadsheet may have taken:
+// a number of the region, or one that begins with its country's code. Where both
+// are possible, the one that is in use wins, and else the region's.
+func withLostPlus(digits, region string, national *phonenumbers.PhoneNumber, nationalErr error) (*phonenumbers.PhoneNumber, error) {
+	international, err := parsePossible("+"+digits, region)
+	home := strconv.Itoa(phonenumbers.GetCountryCodeForRegion(region))
+	switch {
+	case err != nil:
+		return national, nationalErr
+	case nationalErr != nil || strings.HasPrefix(digits, home):
+		return international, nil
+	case phonenumbers.IsValidNumber(international) && !phonenumbers.IsValidNumber(national):
+		return international, nil
+	}
+	return national, nil
+}
+
+func parsePossible(text, region string) (*phonenumbers.PhoneNumber, error) {
+	number, err := phonenumbers.Parse(text, region)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPhoneInvalid, err)
+	}
+	// A number that can only be dialled locally names no caller.
+	if phonenumbers.IsPossibleNumberWithReason(number) != phonenumbers.IS_POSSIBLE || number.GetNationalNumber() == 0 {
+		return nil, ErrPhoneInvalid
+	}
+	return number, nil
 }
 
 // plainE164 reads what most files hold without asking the phone library, which

@@ -85,23 +85,18 @@ func (p *rowParser) transaction(line int, row *cells) (conversion.Call, *convers
 	if call.CallID == "" {
 		call.CallID = call.TransactionID
 	}
-	starts := []struct{ column, cell string }{
+	column, cell := p.first([]named{
 		{"start_time_utc", row.StartUTC}, {"start_time_network_timezone", row.StartNetwork},
 		{"start_time_xml", row.StartXML}, {"start_time_local", row.StartLocal},
-	}
-	for i, start := range starts {
-		if strings.TrimSpace(start.cell) != "" || i == len(starts)-1 {
-			call.Start = p.callStart(start.column, start.cell, "")
-			break
-		}
-	}
+	})
+	call.Start = p.callStart(column, cell, "")
 	call.Duration, _ = p.wholeNumber("duration", row.TotalDuration)
 	p.requireID("complete_call_id", call.CallID)
 	return call, p.rejection()
 }
 
 func (p *rowParser) requireID(column, id string) {
-	if id == "" && len(p.faults.Faults) == 0 {
+	if id == "" && !p.faulted(column) {
 		p.faults.Add(conversion.OptionMissing, column, "", "The call has no id: %s is blank. Fill it in.", p.label(column))
 	}
 }
@@ -111,6 +106,9 @@ func (p *rowParser) requireID(column, id string) {
 func (p *rowParser) callStart(column, cell, zone string) conversion.Millis {
 	cell = p.clean(column, cell)
 	if cell == "" {
+		if p.faulted(column) {
+			return 0
+		}
 		p.faults.Add(conversion.StartTimeMissing, column, "", "%s is blank. Fill in when the call started.", p.label(column))
 		return 0
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
@@ -88,7 +89,7 @@ func recogniseMagic(head []byte) *conversion.Refusal {
 			return conversion.Refuse(magic.code, "The file is %s.", magic.what)
 		}
 	}
-	lower := bytes.ToLower(bytes.TrimSpace(head))
+	lower := bytes.ToLower(bytes.TrimSpace(bytes.TrimPrefix(head, []byte{0xEF, 0xBB, 0xBF})))
 	if bytes.HasPrefix(lower, []byte("<!doctype html")) || bytes.HasPrefix(lower, []byte("<html")) {
 		return conversion.Refuse(conversion.NotATable, "The file is a web page, perhaps a login page saved in place of the download. Export it again and send the CSV.")
 	}
@@ -104,7 +105,8 @@ func (t *text) scan(in io.Reader) (*conversion.Refusal, error) {
 		return t.scanDecoded(in)
 	}
 	valid, blank, undefined, firstNUL, nuls := true, true, int64(-1), int64(-1), int64(0)
-	var pending []byte // an UTF-8 sequence cut by the buffer's end, or a final CR
+	tail := []byte{'\n'} // the bytes before the chunk
+	var pending []byte   // an UTF-8 sequence cut by the buffer's end, or a final CR
 	var last byte
 	buf := make([]byte, 64<<10)
 	for {
@@ -124,14 +126,15 @@ func (t *text) scan(in io.Reader) (*conversion.Refusal, error) {
 				t.loneCR = true
 			}
 			t.loneCR = t.loneCR || hasLoneCR(chunk)
-			t.barequotes = t.barequotes || hasBareQuotes(chunk)
+			t.barequotes = t.barequotes || hasBareQuotes(append(tail, chunk...))
+			tail = append([]byte(nil), chunk[max(0, n-2):]...)
 			if valid {
 				whole := append(pending, chunk...)
 				keep := incompleteSuffix(whole)
 				valid = utf8.Valid(whole[:len(whole)-keep])
 				pending = append([]byte(nil), whole[len(whole)-keep:]...)
 			}
-			if undefined < 0 && !valid {
+			if undefined < 0 {
 				undefined = firstUndefined1252(chunk, t.length)
 			}
 			last = chunk[n-1]
@@ -174,14 +177,15 @@ func (t *text) scan(in io.Reader) (*conversion.Refusal, error) {
 func (t *text) scanDecoded(in io.Reader) (*conversion.Refusal, error) {
 	counted := &countingReader{r: in}
 	decoded := transform.NewReader(counted, t.decoder())
-	buf, blank, last := make([]byte, 64<<10), true, byte(0)
+	buf, blank, last, tail := make([]byte, 64<<10), true, byte(0), []byte{'\n'}
 	for {
 		n, err := decoded.Read(buf)
 		if n > 0 {
 			chunk := buf[:n]
 			blank = blank && len(bytes.TrimSpace(chunk)) == 0
 			t.loneCR = t.loneCR || hasLoneCR(chunk) || last == '\r' && chunk[0] != '\n'
-			t.barequotes = t.barequotes || hasBareQuotes(chunk)
+			t.barequotes = t.barequotes || hasBareQuotes(append(tail, chunk...))
+			tail = append([]byte(nil), chunk[max(0, n-2):]...)
 			last = chunk[n-1]
 			if bytes.ContainsRune(chunk, utf8.RuneError) || bytes.IndexByte(chunk, 0) >= 0 {
 				return conversion.Refuse(conversion.EncodingUnknown, "The file says it is UTF-16, but holds characters that are not. Save it as “CSV UTF-8” and send it again."), nil
@@ -234,7 +238,7 @@ func hasBareQuotes(chunk []byte) bool {
 		if at < 0 {
 			return false
 		}
-		if at > 0 && bytes.IndexByte([]byte(",;\t|\n"), chunk[at-1]) >= 0 {
+		if at > 0 && bytes.IndexByte([]byte(",;\t|\r\n"), chunk[at-1]) >= 0 {
 			return true
 		}
 		chunk = chunk[at+2:]
@@ -292,10 +296,11 @@ func (t *text) reader() (io.ReadCloser, error) {
 	if t.loneCR {
 		r = &lineEnder{in: bufio.NewReaderSize(r, 64<<10)}
 	}
+	// The last line gets an end, so that only an unclosed quote reads beyond it.
 	return struct {
 		io.Reader
 		io.Closer
-	}{r, raw}, nil
+	}{io.MultiReader(r, strings.NewReader("\n")), raw}, nil
 }
 
 // lineEnder turns a CR that no LF follows into an LF.

@@ -34,6 +34,9 @@ func (t *Table) findHeader(context.Context) (*conversion.Refusal, error) {
 	for {
 		line, rest, more := bytes.Cut(head, []byte("\n"))
 		content := strings.TrimSpace(string(line))
+		if bytes.HasPrefix(bytes.ToLower(line), []byte("sep=\t")) {
+			content = "sep=\t"
+		}
 		bare := strings.TrimRight(strings.Trim(content, `"`), `,;|"`+"\t")
 		switch {
 		case content == "" && more:
@@ -70,10 +73,13 @@ func (t *Table) readParameters(text string) *conversion.Refusal {
 // chooseDelimiter takes the delimiter under which the header has the most
 // columns that we know; of equals, the one with the most columns at all.
 func (t *Table) chooseDelimiter(head []byte, declared rune) *conversion.Refusal {
+	if len(head) == headSize && bytes.IndexByte(head, '\n') < 0 {
+		return conversion.Refuse(conversion.NotATable, "Line %d is longer than %d KiB, so it can't be a header. Send a CSV whose first line names the columns.", t.headerLine, headSize>>10)
+	}
 	best, columns := -1, 0
 	for _, comma := range delimiters {
 		r := csv.NewReader(bytes.NewReader(head))
-		r.Comma, r.LazyQuotes = comma, true
+		r.Comma, r.LazyQuotes = comma, t.text.barequotes
 		header, err := r.Read()
 		if err != nil {
 			continue
@@ -94,6 +100,8 @@ func (t *Table) chooseDelimiter(head []byte, declared rune) *conversion.Refusal 
 	}
 	t.Reading.Delimiter = delimiterNames[t.comma]
 	switch {
+	case best < 0:
+		return conversion.Refuse(conversion.HeaderMissing, "The column names on line %d can't be told apart: a quote stands inside one of them or is not closed. Take the quotes out.", t.headerLine)
 	case best < 2 && columns == 1 && looksLikeProse(head):
 		return conversion.Refuse(conversion.NotATable, "The file doesn't look like a table: line %d is one long text without columns. Send a CSV whose first line names the columns.", t.headerLine)
 	case best < 2:

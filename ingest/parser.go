@@ -3,6 +3,7 @@ package ingest
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +54,7 @@ func (p *rowParser) clean(column, cell string) string {
 	}
 	cell = strings.TrimSpace(unwrap(strings.TrimSpace(cell)))
 	if len(cell) > maxCell {
-		p.faults.Add(conversion.CellTooLong, column, cell[:40]+"…", "%s is %d KiB long; at most %d KiB are read. Shorten it.", p.label(column), len(cell)>>10, maxCell>>10)
+		p.faults.Add(conversion.CellTooLong, column, strings.ToValidUTF8(cell[:40], "")+"…", "%s is %d KiB long; at most %d KiB are read. Shorten it.", p.label(column), len(cell)>>10, maxCell>>10)
 		return ""
 	}
 	return cell
@@ -112,17 +113,38 @@ func inRegion(region string) string {
 // start reads when the call started. The epoch column wins over the written
 // one.
 func (p *rowParser) start(row *cells, required bool) conversion.When {
-	column, cell := "start_time_t", p.clean("start_time_t", row.StartTimeT)
+	column, cell := p.first([]named{{"start_time_t", row.StartTimeT}, {"start_time", row.StartTime}})
 	if cell == "" {
-		column, cell = "start_time", p.clean("start_time", row.StartTime)
-	}
-	if cell == "" {
-		if required {
+		if required && !p.faulted(column) {
 			p.faults.Add(conversion.StartTimeMissing, column, "", "The row names no call: %s is blank. Fill in when the call started.", p.label(column))
 		}
 		return conversion.When{}
 	}
 	return p.time(column, cell, row.TimeZone)
+}
+
+// named is a cell and the name of its column.
+type named struct{ column, cell string }
+
+// first returns the first cell that is filled; if none is, the first column that
+// the table has.
+func (p *rowParser) first(all []named) (column, cell string) {
+	for _, n := range all {
+		if cell := p.clean(n.column, n.cell); cell != "" || p.faulted(n.column) {
+			return n.column, cell
+		}
+	}
+	for _, n := range all {
+		if slices.Contains(p.table.fields, n.column) {
+			return n.column, ""
+		}
+	}
+	return all[0].column, ""
+}
+
+// faulted reports whether something is wrong with a column's cell already.
+func (p *rowParser) faulted(column string) bool {
+	return slices.ContainsFunc(p.faults.Faults, func(f conversion.Fault) bool { return f.Column == column })
 }
 
 func (p *rowParser) time(column, cell, zoneName string) conversion.When {
@@ -144,6 +166,8 @@ func (p *rowParser) time(column, cell, zoneName string) conversion.When {
 		p.faults.Add(conversion.TimeZoneUnknown, column, cell, "%s is %q, and no time zone is known for it. Add an offset or fill in time_zone.", p.label(column), cell)
 	case errors.Is(err, conversion.ErrTimeDamaged):
 		p.faults.Add(conversion.StartTimeInvalid, column, cell, "%s is %q: a spreadsheet has rounded the time. Format the column as text, enter the time again and re-export.", p.label(column), cell)
+	case errors.Is(err, conversion.ErrDateOrder):
+		p.faults.Add(conversion.StartTimeInvalid, column, cell, "%s is %q: %v. Write it as 2026-03-31 14:05:09.", p.label(column), cell, err)
 	default:
 		p.faults.Add(conversion.StartTimeInvalid, column, cell, "%s is %q, which is %v. Write it as 2026-03-31 14:05:09.", p.label(column), cell, err)
 	}
@@ -239,7 +263,7 @@ func (p *rowParser) items(row *cells) (skus, quantities string) {
 		if skus == "" {
 			n = 0
 		}
-		p.faults.Add(conversion.ListLengthsDiffer, "quantity_list", quantities, "%s has %d entries, %s has %d. Give one quantity for each SKU, in the same order.", p.label("quantity_list"), m, p.label("sku_list"), n)
+		p.faults.Add(conversion.ListLengthsDiffer, "quantity_list", quantities, "%s has %s, %s has %d. Give one quantity for each SKU, in the same order.", p.label("quantity_list"), conversion.Count(m, "entry"), p.label("sku_list"), n)
 	}
 	for quantity := range strings.SplitSeq(quantities, ",") {
 		if n, err := strconv.Atoi(quantity); err != nil || n < 1 {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -30,19 +31,31 @@ type rowReader struct {
 }
 
 // recordBound ends a record that grows beyond maxRecord: a quote that is never
-// closed would swallow the rest of the file into memory.
+// closed would swallow the rest of the file into memory. Blank lines between
+// records count for little.
 type recordBound struct {
-	r     io.Reader
-	left  int
-	ended bool
+	r      io.Reader
+	left   int  // bytes of content
+	lines  int  // line breaks
+	quoted bool // a quote was seen lately
+	recent bool // the bytes read last held a quote
+	ended  bool
 }
 
+const maxRecordLines = 64 << 20
+
+func (b *recordBound) begin() { b.left, b.lines, b.quoted = maxRecord, maxRecordLines, b.recent }
+
 func (b *recordBound) Read(p []byte) (int, error) {
-	if b.left <= 0 {
+	if b.left <= 0 || b.lines <= 0 {
 		return 0, errRecordTooLong
 	}
 	n, err := b.r.Read(p)
-	b.left -= n
+	breaks := bytes.Count(p[:n], []byte{'\n'})
+	b.left -= n - breaks - bytes.Count(p[:n], []byte{'\r'})
+	b.lines -= breaks
+	b.recent = bytes.IndexByte(p[:n], '"') >= 0
+	b.quoted = b.quoted || b.recent
 	if n > 0 {
 		return n, nil // an end comes alone, and only to a reader that wants more
 	}
@@ -76,7 +89,8 @@ func (t *Table) openAtHeader(ctx context.Context) (*rowReader, error) {
 		}
 	}
 	r := &rowReader{ctx: ctx, closer: in, width: len(t.Header), offset: t.headerLine - 1, line: t.headerLine}
-	r.bound = &recordBound{r: buffered, left: maxRecord}
+	r.bound = &recordBound{r: buffered}
+	r.bound.begin()
 	r.csv = csv.NewReader(r.bound)
 	r.csv.Comma, r.csv.LazyQuotes, r.csv.FieldsPerRecord = t.comma, t.text.barequotes, -1
 	return r, nil
@@ -98,6 +112,9 @@ func (r *rowReader) read() (conversion.Row, error) {
 		start, _ := r.csv.FieldPos(0)
 		r.line = start + r.offset
 		row := conversion.Row{Line: r.line, Cells: record}
+		if r.bound.ended { // only an unclosed quote, read leniently, runs to the end
+			return row, errUnclosedQuote
+		}
 		if len(record) != r.width {
 			return row, r.misfit(len(record))
 		}
@@ -110,7 +127,7 @@ func (r *rowReader) read() (conversion.Row, error) {
 
 // begin makes ready for the next record.
 func (r *rowReader) begin() error {
-	r.bound.left = maxRecord
+	r.bound.begin()
 	return r.ctx.Err()
 }
 

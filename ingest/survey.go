@@ -29,8 +29,7 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 	}
 	defer rows.Close()
 	seen := evidence{longIDs: map[string]bool{}}
-	needsZone := t.times.Zone == nil && !slices.Contains(t.fields, "time_zone")
-	kinds := t.kinds()
+	kinds, times := t.kinds(), t.timeColumns()
 	for {
 		row, err := rows.read()
 		if errors.Is(err, io.EOF) {
@@ -38,6 +37,8 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 		}
 		var malformed *conversion.Rejection
 		switch {
+		case errors.Is(err, errRecordTooLong) && !rows.bound.quoted:
+			return conversion.Refuse(conversion.NotATable, "The line after line %d is longer than %d KiB. Check that the file is a CSV.", rows.line, maxRecord>>10), nil
 		case errors.Is(err, errRecordTooLong):
 			return conversion.Refuse(conversion.NotATable, "A quote is opened on or after line %d and not closed within %d KiB. Close it, or double the quotes inside cells.", rows.line, maxRecord>>10), nil
 		case errors.Is(err, errUnclosedQuote):
@@ -46,9 +47,7 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 		case err != nil:
 			return nil, err
 		default:
-			for i, cell := range row.Cells {
-				seen.look(kinds[i], t.fields[i], cell, row.Line, needsZone)
-			}
+			seen.look(row, t.fields, kinds, times)
 		}
 		t.Reading.Rows++
 		if t.Reading.Rows > t.settings.Limits.Rows {
@@ -80,23 +79,41 @@ func (t *Table) kinds() []Kind {
 	return kinds
 }
 
-func (e *evidence) look(kind Kind, field, cell string, line int, needsZone bool) {
-	switch kind {
-	case KindTime:
-		e.lookAtTime(strings.TrimSpace(unwrap(cell)), line, needsZone)
-	case KindID:
+// timeColumns are the indexes of the columns that tell when a call started, the
+// one that counts most first.
+func (t *Table) timeColumns() []int {
+	var columns []int
+	for _, c := range t.Dialect.Columns {
+		if at := slices.Index(t.fields, c.Name); at >= 0 && c.Kind == KindTime {
+			columns = append(columns, at)
+		}
+	}
+	return columns
+}
+
+// look takes in one row. Of the columns that tell the same time, the first that
+// is filled is the one that counts.
+func (e *evidence) look(row conversion.Row, fields []string, kinds []Kind, times []int) {
+	for _, i := range times {
+		if cell := strings.TrimSpace(unwrap(row.Cells[i])); cell != "" {
+			e.lookAtTime(cell, row.Line)
+			break
+		}
+	}
+	for i, cell := range row.Cells {
+		if kinds[i] != KindID || len(cell) <= excelDigits {
+			continue
+		}
 		if cell = strings.TrimSpace(unwrap(cell)); len(cell) > excelDigits && isDigits(cell) && !endsInZeros(cell) {
-			e.longIDs[field] = true
+			e.longIDs[fields[i]] = true
 		}
 	}
 }
 
-func (e *evidence) lookAtTime(cell string, line int, needsZone bool) {
-	if cell == "" {
-		return
-	}
+func (e *evidence) lookAtTime(cell string, line int) {
 	e.times++
-	switch conversion.DateEvidence(cell) {
+	seen := conversion.ReadEvidence(cell)
+	switch seen.Order {
 	case conversion.DateOrderMDY:
 		e.mdy = cmpOr(e.mdy, line)
 	case conversion.DateOrderDMY:
@@ -104,13 +121,11 @@ func (e *evidence) lookAtTime(cell string, line int, needsZone bool) {
 	case conversion.DateOrderAuto:
 		e.either = cmpOr(e.either, line)
 	}
-	if strings.Count(cell, ":") == 1 && !strings.ContainsAny(cell, "+Z") {
+	if seen.MinutesOnly {
 		e.minutesOnly++
 	}
-	if needsZone && e.zoneless == 0 {
-		if _, err := (conversion.TimeReader{Order: conversion.DateOrderMDY}).Read(cell); errors.Is(err, conversion.ErrTimeZoneless) {
-			e.zoneless = line
-		}
+	if seen.Zoneless {
+		e.zoneless = cmpOr(e.zoneless, line)
 	}
 }
 
@@ -139,7 +154,7 @@ func (t *Table) conclude(seen evidence) *conversion.Refusal {
 	if seen.mdy+seen.dmy+seen.either > 0 {
 		t.Reading.DateOrder = t.times.Order
 	}
-	if seen.zoneless > 0 {
+	if seen.zoneless > 0 && t.times.Zone == nil && !slices.Contains(t.fields, "time_zone") {
 		return conversion.Refuse(conversion.TimeZoneMissing, "Line %d gives a time without a zone, and none is known for your account. Add an offset such as 2026-03-31 14:05:00 -0400, or have time_zone set for your account.", seen.zoneless)
 	}
 	if t.times.Zone != nil {

@@ -182,14 +182,19 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 	var rule string
 	if after.Sale != prior.Sale || len(changes) > 0 {
 		after.Payout, rule = payout(&after, call, d.policy.Account)
-		if !after.Payout.Given && prior.Payout.Given {
+		switch {
+		case !prior.Payout.Given:
+		case !after.Payout.Given:
 			after.Payout = conversion.Cents(0, prior.Payout.Currency)
+		case after.Payout.Currency != prior.Payout.Currency:
+			rule = fmt.Sprintf("payout kept: %s %s can't take the place of %s %s", after.Payout, after.Payout.Currency, prior.Payout, prior.Payout.Currency)
+			after.Payout = prior.Payout
 		}
 	}
 	if after == *prior {
 		return d.leave(conversion.Unchanged, prior, "")
 	}
-	if after.Payout == prior.Payout {
+	if after.Payout == prior.Payout && !strings.HasPrefix(rule, "payout kept") {
 		rule = ""
 	}
 	rule = updateTrace(prior, &after, changes, rule)
@@ -236,12 +241,16 @@ func nothing(a conversion.Amount) string {
 // lists what changed.
 func replaceDetails(details *conversion.Details, claim *conversion.Claim) []conversion.DetailChange {
 	var changes []conversion.DetailChange
+	reference := claim.ReferenceID
+	if claim.ParentReferenceID != "" && details.ReferenceID != "" {
+		reference = "" // the parent goes on being found under its own
+	}
 	for _, part := range []struct {
 		name  string
 		held  *string
 		given string
 	}{
-		{"reference_id", &details.ReferenceID, claim.ReferenceID},
+		{"reference_id", &details.ReferenceID, reference},
 		{"event_type", &details.EventType, claim.EventType},
 		{"reason_code", &details.ReasonCode, claim.ReasonCode},
 		{"sku_list", &details.SKUs, claim.SKUs},

@@ -114,17 +114,18 @@ func nearest(claim *conversion.Claim, reading conversion.Span, calls []conversio
 	if len(ranked) == 0 {
 		return Match{}
 	}
-	best := ranked[0]
-	if len(ranked) == 1 {
-		return Match{Call: best.call}
+	best, margin := ranked[0], policy.Account.Match.Margin.Milliseconds()
+	// Only what comes within the margin of the best is its rival.
+	near := slices.IndexFunc(ranked[1:], func(c candidate) bool { return c.distance-best.distance >= margin })
+	if near < 0 {
+		near = len(ranked) - 1
 	}
-	margin := policy.Account.Match.Margin.Milliseconds()
+	rivals := ranked[1 : near+1]
 	agrees := func(c candidate) bool { return reading.Fine() && c.start == 0 }
-	alone := agrees(best) && !slices.ContainsFunc(ranked[1:], agrees)
-	if alone || ranked[1].distance-best.distance >= margin {
+	if len(rivals) == 0 || agrees(best) && !slices.ContainsFunc(rivals, agrees) {
 		return Match{Call: best.call}
 	}
-	return ambiguous(claim, reading, ranked, margin, policy)
+	return ambiguous(claim, reading, ranked[:near+1], margin, policy)
 }
 
 // rank returns the calls that may be meant, nearest first. Ties are broken by

@@ -60,8 +60,10 @@ func Explain(claim *conversion.Claim, near []conversion.Call, policy Policy) (mi
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.off, b.off), cmp.Compare(a.call.CallID, b.call.CallID))
 	})
 	found = slices.CompactFunc(found, func(a, b missed) bool { return a.call.CallID == b.call.CallID })
-	for _, m := range found[:min(len(found), nearMisses)] {
-		misses = append(misses, conversion.NearMiss{CallID: m.call.CallID, Why: m.why})
+	for _, m := range found {
+		if len(misses) < nearMisses {
+			misses = append(misses, conversion.NearMiss{CallID: m.call.CallID, Why: m.why})
+		}
 		if shift == 0 {
 			shift = m.shift
 		}
@@ -87,11 +89,11 @@ func missedBy(claim *conversion.Claim, call *conversion.Call, policy Policy) (mi
 	shift, shifted := zoneShift(signed, claim.Caller != 0)
 	switch {
 	case sameCaller && off <= window:
-		m.rank = 2
+		m.rank = 1
 		m.why = fmt.Sprintf("started %s, %s, but %s was dialled", policy.clock(call.Start), far, call.Called)
-		return m, call.Called != 0 && call.Called != claim.Called
+		return m, claim.Called != 0 && call.Called != 0 && call.Called != claim.Called
 	case sameCaller && shifted:
-		m.rank, m.shift = 1, shift
+		m.rank, m.shift = 2, shift
 		m.why = fmt.Sprintf("started %s, %s %s; check the time zone", policy.clock(call.Start), whole(shift), direction(shift))
 		if claim.Caller != 0 {
 			m.why = "same caller, " + m.why
@@ -106,7 +108,7 @@ func missedBy(claim *conversion.Claim, call *conversion.Call, policy Policy) (mi
 		m.why = fmt.Sprintf("started %s, %s; the window is %s", policy.clock(call.Start), far, seconds(window))
 		return m, off <= 5*window
 	case off <= zoneSlack.Milliseconds():
-		m.rank = 2
+		m.rank = 1
 		m.why = fmt.Sprintf("started %s, %s, but from %s", policy.clock(call.Start), far, callerName(call.Caller))
 		return m, true
 	}

@@ -48,7 +48,7 @@ func sharesSKU(wanted []string, sold string) bool {
 
 // like compares a name with a pattern such as acme-*; "" and * fit all.
 func like(pattern, name string) bool {
-	if pattern == "" || pattern == "*" {
+	if pattern == "" || pattern == "*" || pattern == name {
 		return true
 	}
 	ok, err := path.Match(pattern, name)

@@ -122,7 +122,7 @@ var textTemplate = template.Must(template.New("text").Funcs(template.FuncMap{
 	"wrap": Wrap,
 	"pad":  func(width int, v any) string { return fmt.Sprintf("%*v", width, v) },
 	"left": func(width int, v any) string { return fmt.Sprintf("%-*v", width, v) },
-}).Parse(`{{.Headline}}
+}).Parse(`{{wrap 78 0 .Headline}}
 
 File:     {{.Upload.Name}}
 Account:  {{.Account}}

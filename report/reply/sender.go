@@ -3,12 +3,12 @@ package reply
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-message"
@@ -152,7 +152,7 @@ func (s *Sender) Probe(ctx context.Context) (string, error) {
 func (s *Sender) Write(w io.Writer, letter *report.Letter) error {
 	var h mail.Header
 	s.headers(&h, letter)
-	boundary := strings.NewReplacer("@", "-", ".", "-").Replace(letter.MessageID)
+	boundary := fmt.Sprintf("%x", sha256.Sum256([]byte(letter.MessageID)))[:32]
 	h.SetContentType("multipart/mixed", map[string]string{"boundary": "mixed-" + boundary})
 	mixed, err := message.CreateWriter(w, h.Header)
 	if err != nil {
