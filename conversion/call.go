@@ -13,6 +13,8 @@ type Call struct {
 	Campaign, Publisher            string
 	Status                         string
 
+	// Corrected is set if a later log entry has replaced what an earlier one said.
+	Corrected bool
 	// Corrects names the transaction that this call log entry replaces.
 	Corrects string
 	// Line is where the call log names the call.
@@ -21,7 +23,7 @@ type Call struct {
 
 // SameAs reports whether two entries say the same of a call.
 func (c Call) SameAs(other Call) bool {
-	c.ID, c.Line, c.Corrects = other.ID, other.Line, other.Corrects
+	c.ID, c.Line, c.Corrects, c.Corrected = other.ID, other.Line, other.Corrects, other.Corrected
 	return c == other
 }
 

@@ -255,9 +255,10 @@ type clock struct {
 
 // order settles which of the first two numbers of 03/04/2026 is the month.
 func (c *clock) order(order DateOrder) error {
-	switch order {
-	case DateOrderMDY:
-	case DateOrderDMY:
+	switch {
+	case c.month == c.day:
+	case order == DateOrderMDY:
+	case order == DateOrderDMY:
 		c.month, c.day = c.day, c.month
 	default:
 		return ErrDateOrder
@@ -287,7 +288,7 @@ func ReadEvidence(text string) Evidence {
 	}
 	e := Evidence{MinutesOnly: c.precision == time.Minute, Zoneless: !c.hasOffset && c.zone == nil}
 	switch {
-	case !c.slashed || c.month > 12 && c.day > 12:
+	case !c.slashed || c.month == c.day || c.month > 12 && c.day > 12:
 	case c.month > 12:
 		e.Order = DateOrderDMY
 	case c.day > 12:

@@ -349,7 +349,7 @@ func TestMillisAsText(t *testing.T) {
 	}
 }
 
-func TestDateEvidence(t *testing.T) {
+func TestEvidenceOfTheDateOrder(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
 		want       conversion.DateOrder
@@ -359,7 +359,7 @@ func TestDateEvidence(t *testing.T) {
 		{"dots", "31.03.2026 14:05:09", conversion.DateOrderDMY},
 		{"hyphens", "31-03-2026 14:05:09", conversion.DateOrderDMY},
 		{"either way", "03/04/2026 14:05", conversion.DateOrderAuto},
-		{"twelve is a month too", "12/12/2026 14:05", conversion.DateOrderAuto},
+		{"the same day either way", "12/12/2026 14:05", ""},
 		{"with an offset", "03/31/2026 14:05 -0400", conversion.DateOrderMDY},
 		{"with blanks around it", "  31/03/2026 14:05 ", conversion.DateOrderDMY},
 		{"neither way is no evidence", "13/14/2026 14:05", ""},
@@ -374,7 +374,37 @@ func TestDateEvidence(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := conversion.ReadEvidence(c.text).Order; got != c.want {
-				t.Errorf("DateEvidence(%q) = %q, want %q", c.text, got, c.want)
+				t.Errorf("the evidence of %q is %q, want %q", c.text, got, c.want)
+			}
+		})
+	}
+}
+
+func TestEvidenceOfZoneAndPrecision(t *testing.T) {
+	for _, c := range []struct {
+		name, text            string
+		minutesOnly, zoneless bool
+	}{
+		{"a time to the second", "2026-03-31 14:05:09", false, true},
+		{"a time to the minute", "2026-03-31 14:05", true, true},
+		{"a time to the minute with an offset", "2026-03-31 14:05-04:00", true, false},
+		{"a time to the second with an offset", "2026-03-31 14:05:09 -0400", false, false},
+		{"a time in UTC", "2026-03-31T14:05:09Z", false, false},
+		{"a time with a zone's name", "2026-03-31 14:05 America/New_York", true, false},
+		{"the day first", "31/03/2026 14:05", true, true},
+		{"blanks around it", " 31/03/2026 14:05:09 ", false, true},
+		{"seconds since 1970", "1774980309", false, false},
+		{"milliseconds since 1970", "1774980309123", false, false},
+		{"seconds and a fraction", "1774980309.5", false, false},
+		{"17 digits", "20260331180509123", false, false},
+		{"an Excel serial", "45292.5", false, true},
+		{"no time", "a:b", false, false},
+		{"blank", "", false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := conversion.ReadEvidence(c.text)
+			if got.MinutesOnly != c.minutesOnly || got.Zoneless != c.zoneless {
+				t.Errorf("the evidence of %q is %+v", c.text, got)
 			}
 		})
 	}

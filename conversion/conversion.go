@@ -13,6 +13,8 @@ type Conversion struct {
 	// Key tells it from others; Nth counts those that share the key, from 0.
 	Key Key
 	Nth int
+	// Changes counts the ledger's entries for it; the one that created it is one.
+	Changes int
 	// Call is our id of its call; 0 for a web conversion.
 	Call int64
 	// OccurredAt is the call's start, or when a web conversion was reported.
@@ -34,32 +36,6 @@ type Details struct {
 // Fingerprint is a digest of all that a row says, with its ordinal among the
 // identical rows of its file.
 type Fingerprint [16]byte
-
-// Held is what the ledger holds of the conversions that some rows may touch.
-// Deciding those rows one after another keeps it up to date.
-type Held struct {
-	// Latest is the newest conversion under each key.
-	Latest map[Key]*Conversion
-	// ByReference is the newest conversion with each reference id.
-	ByReference map[string]*Conversion
-	// Applied are the fingerprints that an earlier file has applied, with the
-	// conversions that came of them.
-	Applied map[Fingerprint]*Conversion
-	// Calls are the calls of the conversions that the query names as parents.
-	Calls map[int64]*Call
-	// Earlier returns the changes of a conversion that are in the ledger.
-	Earlier func(c *Conversion) ([]*Change, error)
-}
-
-// Put notes a conversion that was created or changed.
-func (h *Held) Put(c *Conversion) {
-	if latest := h.Latest[c.Key]; latest == nil || c.Nth >= latest.Nth {
-		h.Latest[c.Key] = c
-	}
-	if known := h.ByReference[c.ReferenceID]; c.ReferenceID != "" && (known == nil || c.ID >= known.ID) {
-		h.ByReference[c.ReferenceID] = c
-	}
-}
 
 const linesPerUpload = 10_000_000
 
@@ -83,6 +59,7 @@ type Change struct {
 	// ID is made of the upload and line that caused it (see MakeID).
 	ID         int64
 	Conversion int64
+	Seq        int     // counts the conversion's changes, from 0 for its creation
 	Verdict    Verdict // Created, Updated …
 	At         Millis  // when it was decided
 	// Effective is the day it counts from, as yyyymmdd in the account's zone.
@@ -103,32 +80,4 @@ func FormatID(id int64) string {
 		return ""
 	}
 	return strconv.FormatInt(id, 10)
-}
-
-// HeldQuery asks for what the ledger holds for some rows of an account.
-type HeldQuery struct {
-	Account      string
-	Keys         []Key
-	References   []string
-	Parents      []string // reference ids of conversions that rows are about
-	Fingerprints []Fingerprint
-}
-
-// Settlement is what a chunk of an upload's rows came to. It is saved whole or
-// not at all.
-type Settlement struct {
-	Upload int64
-	// After is the cursor that the upload must still stand at, Cursor where it
-	// stands then: lines. A settlement of waiting rows leaves it where it is.
-	After, Cursor int
-	Outcomes      []Outcome // by line
-	Conversions   []*Conversion
-	Changes       []*Change
-	Fingerprints  map[Fingerprint]int64 // → the change it was applied by
-	Tally         Tally
-	// Done is set if all of the upload's rows are decided, News if its sender is
-	// to be told.
-	Done, News bool
-	DecidedAt  Millis
-	Diagnosis  string
 }

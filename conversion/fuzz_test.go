@@ -47,7 +47,7 @@ func FuzzReadTime(f *testing.F) {
 		switch conversion.ReadEvidence(text).Order {
 		case "", conversion.DateOrderAuto, conversion.DateOrderMDY, conversion.DateOrderDMY:
 		default:
-			t.Fatalf("DateEvidence(%q) = %q", text, conversion.ReadEvidence(text).Order)
+			t.Fatalf("the evidence of %q is %q", text, conversion.ReadEvidence(text).Order)
 		}
 	})
 }

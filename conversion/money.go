@@ -100,9 +100,10 @@ const maxAmountLength = 40
 
 // ParseAmount reads a sum of money as people write it: 1234.5, 1,234.50,
 // 1.234,50, $1,234.50, (5.00), 1 234,50. decimalMark ('.' or ',') is the mark
-// of the account's locale; it settles which reading is meant where a single
-// mark stands before three digits and the other reading is impossible. A blank
-// text is an amount that is not given.
+// of the account's locale: where a single mark before three digits is the
+// locale's decimal mark, it is read as that; where it may group thousands, two
+// readings are possible and the amount is an error. A blank text is an amount
+// that is not given.
 func ParseAmount(text string, c Currency, decimalMark byte) (Amount, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {

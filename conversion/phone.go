@@ -41,13 +41,14 @@ var (
 	ErrPhoneInvalid = errors.New("not a telephone number")
 )
 
-// withheld are the words and the service number (266696687 spells ANONYMOUS)
-// that networks put in place of a caller who hid theirs.
+// withheld are the words that networks put in place of a caller who hid theirs,
+// and the numbers that spell them (266696687 is ANONYMOUS, 7378742833
+// RESTRICTED).
 var withheld = map[string]bool{
 	"anonymous": true, "anonymus": true, "blocked": true, "private": true, "restricted": true,
 	"unavailable": true, "unknown": true, "withheld": true, "nocallerid": true,
 	"notavailable": true, "na": true, "none": true, "null": true, "hidden": true,
-	"266696687": true, "+266696687": true,
+	"266696687": true, "7378742833": true, "2562533": true, "8656696": true, "86282452253": true,
 }
 
 // ParsePhone reads a telephone number as people write it; region (ISO 3166,
@@ -61,7 +62,7 @@ func ParsePhone(text, region string) (Phone, error) {
 	if p, ok := plainE164(text); ok {
 		return p, nil
 	}
-	if withheld[strings.ToLower(strings.NewReplacer(" ", "", "/", "", "-", "", ".", "").Replace(text))] {
+	if withheld[strings.ToLower(strings.NewReplacer(" ", "", "/", "", "-", "", ".", "", "+", "").Replace(text))] {
 		return 0, nil
 	}
 	if IsScientific(text) {
@@ -87,11 +88,18 @@ func ParsePhone(text, region string) (Phone, error) {
 func asE164(number *phonenumbers.PhoneNumber) (Phone, error) {
 	digits := strings.TrimPrefix(phonenumbers.Format(number, phonenumbers.E164), "+")
 	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n == 0 {
+	if err != nil || len(digits) > maxE164 {
+		return 0, ErrPhoneInvalid
+	}
+	// What doesn't read back as itself was no number to begin with.
+	if again, err := phonenumbers.Parse("+"+digits, ""); err != nil || phonenumbers.Format(again, phonenumbers.E164) != "+"+digits ||
+		phonenumbers.IsPossibleNumberWithReason(again) != phonenumbers.IS_POSSIBLE {
 		return 0, ErrPhoneInvalid
 	}
 	return Phone(n), nil
 }
+
+const maxE164 = 15 // digits
 
 var extension = regexp.MustCompile(`(?i)\s*(?:extension|ext\.?|x|#)\s*\d{1,7}$`)
 

@@ -74,6 +74,7 @@ func TestParsePhone(t *testing.T) {
 		{name: "too long", text: "+12125550123456789", region: "US", err: conversion.ErrPhoneInvalid},
 		{name: "more than the 15 digits of E.164", text: "10000000000000", region: "DE", err: conversion.ErrPhoneInvalid},
 		{name: "zeros behind a country code", text: "+49000000000000", region: "DE", err: conversion.ErrPhoneInvalid},
+		{name: "zeros before a last digit", text: "000001", region: "DE", err: conversion.ErrPhoneInvalid},
 		{name: "very long", text: strings.Repeat("1", 5000), region: "US", err: conversion.ErrPhoneInvalid},
 		{name: "a national number without a region", text: "2125550123", region: "", err: conversion.ErrPhoneInvalid},
 		{name: "an unknown country code", text: "+999123456789", region: "US", err: conversion.ErrPhoneInvalid},

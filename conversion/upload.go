@@ -38,10 +38,10 @@ type Upload struct {
 	// Cursor is the last line decided; what follows it is still to do.
 	Cursor int
 	Mail   MailOrigin
-	// SameAs is an earlier upload of the same bytes; 0 for none, or if Again asks
-	// not to look for one.
-	SameAs int64
-	Again  bool
+	// SameAs is the first upload of the same bytes, Repeats the newest before this
+	// one; 0 for none, or if Again asks not to look for one.
+	SameAs, Repeats int64
+	Again           bool
 }
 
 // Takes is what a source's files hold.

@@ -91,7 +91,8 @@ func (p *rowParser) transaction(line int, row *cells) (conversion.Call, *convers
 	})
 	call.Start = p.callStart(column, cell, "")
 	call.Duration, _ = p.wholeNumber("duration", row.TotalDuration)
-	p.requireID("complete_call_id", call.CallID)
+	column, _ = p.first([]named{{"complete_call_id", row.CompleteCallID}, {"transaction_id", row.TransactionID}})
+	p.requireID(column, call.CallID)
 	return call, p.rejection()
 }
 

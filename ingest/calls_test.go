@@ -75,6 +75,10 @@ func TestCallFaults(t *testing.T) {
 			want: []conversion.Fault{{Code: conversion.OptionMissing, Column: "complete_call_id", Sentence: "The call has no id: complete_call_id is blank. Fill it in."}},
 		},
 		{
+			name: "no id in one of Invoca's logs with one column for it", content: "transaction_id,start_time_utc\n,1774980309123\n",
+			want: []conversion.Fault{{Code: conversion.OptionMissing, Column: "transaction_id", Sentence: "The call has no id: transaction_id is blank. Fill it in."}},
+		},
+		{
 			name: "no start", content: "call_id,start_time\nc1,\n",
 			want: []conversion.Fault{{Code: conversion.StartTimeMissing, Column: "start_time", Sentence: "start_time is blank. Fill in when the call started."}},
 		},

@@ -126,7 +126,7 @@ func (t *text) scan(in io.Reader) (*conversion.Refusal, error) {
 				t.loneCR = true
 			}
 			t.loneCR = t.loneCR || hasLoneCR(chunk)
-			t.barequotes = t.barequotes || hasBareQuotes(append(tail, chunk...))
+			t.barequotes = t.barequotes || hasBareQuotes(append(tail, bytes.TrimPrefix(chunk, []byte{0xEF, 0xBB, 0xBF})...))
 			tail = append([]byte(nil), chunk[max(0, n-2):]...)
 			if valid {
 				whole := append(pending, chunk...)

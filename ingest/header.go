@@ -31,6 +31,7 @@ func (t *Table) findHeader(context.Context) (*conversion.Refusal, error) {
 	t.headerLine, t.times.Zone = 1, t.settings.Account.Zone
 	t.Reading.Encoding = t.text.encoding
 	var declared rune
+	cut := len(head) == headSize
 	for {
 		line, rest, more := bytes.Cut(head, []byte("\n"))
 		content := strings.TrimSpace(string(line))
@@ -47,7 +48,7 @@ func (t *Table) findHeader(context.Context) (*conversion.Refusal, error) {
 				return refusal, nil
 			}
 		default:
-			return t.chooseDelimiter(head, declared), nil
+			return t.chooseDelimiter(head, cut, declared), nil
 		}
 		head = rest
 		t.headerLine++
@@ -72,8 +73,9 @@ func (t *Table) readParameters(text string) *conversion.Refusal {
 
 // chooseDelimiter takes the delimiter under which the header has the most
 // columns that we know; of equals, the one with the most columns at all.
-func (t *Table) chooseDelimiter(head []byte, declared rune) *conversion.Refusal {
-	if len(head) == headSize && bytes.IndexByte(head, '\n') < 0 {
+// cut says that the head is not all of the file.
+func (t *Table) chooseDelimiter(head []byte, cut bool, declared rune) *conversion.Refusal {
+	if cut && bytes.IndexByte(head, '\n') < 0 {
 		return conversion.Refuse(conversion.NotATable, "Line %d is longer than %d KiB, so it can't be a header. Send a CSV whose first line names the columns.", t.headerLine, headSize>>10)
 	}
 	best, columns := -1, 0

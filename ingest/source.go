@@ -7,6 +7,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 
 	"calltally/conversion"
 )
@@ -29,6 +30,14 @@ type Source interface {
 type Waker interface {
 	// Wake blocks until something may have arrived or ctx ends.
 	Wake(ctx context.Context) error
+}
+
+// Settler is a source that may have seen files which are not known to be complete
+// yet, and will be if they stay as they are.
+type Settler interface {
+	// Settling returns how long to wait before looking again; 0 if there is nothing
+	// to wait for.
+	Settling() time.Duration
 }
 
 // Delivery is one file as it arrived, not yet ours.

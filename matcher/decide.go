@@ -135,7 +135,7 @@ func (d *decider) leave(verdict conversion.Verdict, held *conversion.Conversion,
 func (d *decider) create(call *conversion.Call) Decision {
 	claim := d.claim
 	made := &conversion.Conversion{
-		ID: d.id, Key: KeyOf(claim, call, d.policy), OccurredAt: d.policy.Now, Sale: claim.Sale,
+		ID: d.id, Key: KeyOf(claim, call, d.policy), Changes: 1, OccurredAt: d.policy.Now, Sale: claim.Sale,
 		Details: conversion.Details{
 			ReferenceID: claim.ReferenceID, EventType: claim.EventType, ReasonCode: claim.ReasonCode,
 			SKUs: claim.SKUs, Quantities: claim.Quantities, Campaign: claim.Campaign, Publisher: claim.Publisher, Customer: claim.Customer,
@@ -198,8 +198,9 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 		rule = ""
 	}
 	rule = updateTrace(prior, &after, changes, rule)
+	after.Changes++
 	change := &conversion.Change{
-		ID: d.id, Conversion: prior.ID, Verdict: conversion.Updated, At: d.policy.Now, Effective: d.policy.Account.Day(d.policy.Now),
+		ID: d.id, Conversion: prior.ID, Seq: prior.Changes, Verdict: conversion.Updated, At: d.policy.Now, Effective: d.policy.Account.Day(d.policy.Now),
 		SaleBefore: prior.Sale, SaleAfter: after.Sale, PayoutBefore: prior.Payout, PayoutAfter: after.Payout,
 		Details: changes, Rule: rule,
 	}
@@ -274,11 +275,12 @@ func (d *decider) applied(verdict conversion.Verdict, after *conversion.Conversi
 	return Decision{Outcome: d.outcome, Change: change, Conversion: after}
 }
 
-// Returns says if a change sets the sale back to what it was before an earlier
-// change: an older file that was sent late looks like this.
+// Returns says if a change sets the sale back to what it was before another
+// file changed it: an older file that was sent late looks like this.
 func Returns(change *conversion.Change, earlier []*conversion.Change) string {
 	for _, e := range earlier {
-		if e.Verdict == conversion.Updated && e.SaleBefore == change.SaleAfter && e.SaleBefore != e.SaleAfter && change.SaleAfter.Given {
+		sameFile := conversion.UploadOf(e.ID) == conversion.UploadOf(change.ID)
+		if !sameFile && e.Verdict == conversion.Updated && e.SaleBefore == change.SaleAfter && e.SaleBefore != e.SaleAfter && change.SaleAfter.Given {
 			return fmt.Sprintf("This sets the sale back to %s, which upload %d had changed to %s.", change.SaleAfter, conversion.UploadOf(e.ID), e.SaleAfter)
 		}
 	}

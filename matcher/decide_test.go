@@ -24,16 +24,14 @@ func tenPercent() conversion.PayoutRule {
 type book struct {
 	t       *testing.T
 	policy  matcher.Policy
-	held    conversion.Held
+	held    *conversion.Held
 	changes []*conversion.Change
 	file    int64
 	line    int
 }
 
 func newBook(t *testing.T, p matcher.Policy) *book {
-	return &book{t: t, policy: p, held: conversion.Held{
-		Latest: map[conversion.Key]*conversion.Conversion{}, ByReference: map[string]*conversion.Conversion{}, Applied: map[conversion.Fingerprint]*conversion.Conversion{}, Calls: map[int64]*conversion.Call{},
-	}}
+	return &book{t: t, policy: p, held: conversion.NewHeld(nil)}
 }
 
 // nextFile begins a file.
@@ -52,10 +50,10 @@ func (b *book) decide(claim conversion.Claim, call *conversion.Call) matcher.Dec
 	}
 	found := matcher.Candidates{
 		Match:      matcher.Match{Call: call},
-		Prior:      b.held.Latest[matcher.KeyOf(&claim, call, b.policy)],
-		Referenced: b.held.ByReference[claim.ReferenceID],
-		Parent:     b.held.ByReference[claim.ParentReferenceID],
-		Repeated:   b.held.Applied[matcher.Fingerprint(&claim, b.policy.Account.ID, 0)],
+		Prior:      b.held.Latest(matcher.KeyOf(&claim, call, b.policy)),
+		Referenced: b.held.Referenced(claim.ReferenceID),
+		Parent:     b.held.Referenced(claim.ParentReferenceID),
+		Repeated:   b.held.Applied(matcher.Fingerprint(&claim, b.policy.Account.ID, 0)),
 	}
 	if found.Parent != nil {
 		found.Match.Call = b.held.Calls[found.Parent.Call]
@@ -69,20 +67,9 @@ func (b *book) decide(claim conversion.Claim, call *conversion.Call) matcher.Dec
 	}
 	if d.Change != nil {
 		b.changes = append(b.changes, d.Change)
-		b.reload(d.Conversion)
+		b.held.Put(d.Conversion)
 	}
 	return d
-}
-
-// reload keeps a conversion as a store would: what it held under an old
-// reference is found there no longer.
-func (b *book) reload(c *conversion.Conversion) {
-	for reference, held := range b.held.ByReference {
-		if held.ID == c.ID {
-			delete(b.held.ByReference, reference)
-		}
-	}
-	b.held.Put(c)
 }
 
 // conversions are the conversions that the changes made, with their sales'
@@ -352,6 +339,7 @@ func TestUpdateLeavesBlanksAlone(t *testing.T) {
 				return
 			}
 			want := kept
+			want.Changes++
 			test.after(&want)
 			if *d.Conversion != want {
 				t.Errorf("conversion\n%+v\nwant\n%+v", *d.Conversion, want)
@@ -539,12 +527,12 @@ func TestARowWithoutItsCallWaits(t *testing.T) {
 func TestParentReferenceUpdatesWhateverTheKey(t *testing.T) {
 	p := policy(t)
 	p.Account.Duplicates = conversion.DuplicateRules{Key: []conversion.KeyPart{conversion.KeyReferenceID}, Mode: conversion.ModeIgnore}
-	parent := &conversion.Conversion{ID: 10_000_002, Key: conversion.Key{1}, Nth: 3, Call: 4, OccurredAt: after(-time.Hour), Sale: usd(0), Details: conversion.Details{ReferenceID: "R1", ReasonCode: "new_signup"}}
+	parent := &conversion.Conversion{ID: 10_000_002, Key: conversion.Key{1}, Nth: 3, Changes: 1, Call: 4, OccurredAt: after(-time.Hour), Sale: usd(0), Details: conversion.Details{ReferenceID: "R1", ReasonCode: "new_signup"}}
 	claim := conversion.Claim{Line: 8, ParentReferenceID: "R1", ReasonCode: "confirmed_order", Sale: usd(9500)}
 	d := matcher.Decide(&claim, matcher.Candidates{Parent: parent}, p, 2)
 	wantVerdict(t, d, conversion.Updated, "")
 	want := *parent
-	want.Sale, want.ReasonCode = usd(9500), "confirmed_order"
+	want.Sale, want.ReasonCode, want.Changes = usd(9500), "confirmed_order", 2
 	if *d.Conversion != want {
 		t.Errorf("conversion %+v, want %+v", *d.Conversion, want)
 	}
@@ -696,7 +684,8 @@ func TestKeyOf(t *testing.T) {
 		p := policy(t)
 		a := conversion.Claim{Web: true, ReferenceID: "R1"}
 		b := conversion.Claim{Web: true, ReferenceID: "R2"}
-		if matcher.KeyOf(&a, nil, p) == matcher.KeyOf(&b, nil, p) || matcher.KeyOf(&a, nil, p) != matcher.KeyOf(&a, nil, p) {
+		again := a
+		if matcher.KeyOf(&a, nil, p) == matcher.KeyOf(&b, nil, p) || matcher.KeyOf(&a, nil, p) != matcher.KeyOf(&again, nil, p) {
 			t.Error("the keys don't follow the references")
 		}
 	})

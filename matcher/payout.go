@@ -51,7 +51,8 @@ func like(pattern, name string) bool {
 	if pattern == "" || pattern == "*" || pattern == name {
 		return true
 	}
-	ok, err := path.Match(pattern, name)
+	flat := strings.NewReplacer("/", "\x00") // a slash is a letter like any other
+	ok, err := path.Match(flat.Replace(pattern), flat.Replace(name))
 	return ok && err == nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 
 	"calltally/conversion"
@@ -61,13 +62,16 @@ func message(o *conversion.Outcome) string {
 }
 
 // writeCSV writes rows with added columns; a row for which add returns nil is
-// left out. A column of ours that the sender's file already has is replaced.
+// left out. The message that a fix file of ours brought back is written anew.
 func writeCSV(w io.Writer, table Table, outcomes Outcomes, added []string, add func(*conversion.Outcome) []string) error {
 	header, comma := table.Columns()
-	keep := ownColumns(header, added)
+	own := len(header)
+	if strings.EqualFold(strings.TrimSpace(header[own-1]), "message") {
+		own--
+	}
 	out := csv.NewWriter(w)
 	out.Comma = comma
-	if err := out.Write(safe(append(pick(header, keep), added...))); err != nil {
+	if err := out.Write(safe(append(slices.Clone(header[:own]), added...))); err != nil {
 		return err
 	}
 	next, stop := iter.Pull2(outcomes)
@@ -84,7 +88,7 @@ func writeCSV(w io.Writer, table Table, outcomes Outcomes, added []string, add f
 		if cells == nil {
 			return nil
 		}
-		return out.Write(safe(append(pick(row.Cells, keep), cells...)))
+		return out.Write(safe(append(fit(row.Cells, len(header), own, comma), cells...)))
 	})
 	if err != nil {
 		return err
@@ -93,31 +97,15 @@ func writeCSV(w io.Writer, table Table, outcomes Outcomes, added []string, add f
 	return out.Error()
 }
 
-// ownColumns are the indexes of the sender's columns that we don't write anew.
-func ownColumns(header, added []string) []int {
-	var keep []int
-	for i, name := range header {
-		ours := false
-		for _, a := range added {
-			ours = ours || strings.EqualFold(strings.TrimSpace(name), a)
-		}
-		if !ours {
-			keep = append(keep, i)
-		}
+// fit returns a row's own cells, so that what is added stands under its header:
+// a short row is filled up, what a long one has too many stays in its last cell.
+func fit(cells []string, width, own int, comma rune) []string {
+	fitted := make([]string, own, own+len(resultsColumns))
+	copy(fitted, cells)
+	if len(cells) > width {
+		fitted[own-1] = strings.Join(cells[own-1:], string(comma))
 	}
-	return keep
-}
-
-// pick returns the kept cells; a short row is filled up, so that what is added
-// stands under its header.
-func pick(cells []string, keep []int) []string {
-	picked := make([]string, len(keep), len(keep)+len(resultsColumns))
-	for i, at := range keep {
-		if at < len(cells) {
-			picked[i] = cells[at]
-		}
-	}
-	return picked
+	return fitted
 }
 
 var errTooFewOutcomes = errors.New("the upload has more rows than outcomes")

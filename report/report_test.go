@@ -97,11 +97,11 @@ func TestResultsCSV(t *testing.T) {
 			"1,,,rejected,call_not_found,No call. Near misses: B: an hour later; another account's,,,,,",
 			",,,unchanged,,,,,,,")
 	})
-	t.Run("columns of an earlier results file are written anew, not twice", func(t *testing.T) {
+	t.Run("the message that a fix file brought back is written anew, the sender's own columns stay", func(t *testing.T) {
 		again := table{header: []string{"a", "Result", " code ", "b", "MESSAGE"}, comma: ',', rows: [][]string{{"1", "rejected", "x", "2", "old"}}}
 		wantLines(t, written(t, report.ResultsCSV, again, outcomes(conversion.Outcome{Verdict: conversion.Unchanged})),
-			"a,b,result,code,message,call_id,call_start_time,conversion_id,payout_before,payout_after",
-			"1,2,unchanged,,,,,,,")
+			`a,Result," code ",b,result,code,message,call_id,call_start_time,conversion_id,payout_before,payout_after`,
+			"1,rejected,x,2,unchanged,,,,,,,")
 	})
 	for name, comma := range map[string]rune{"semicolons": ';', "tabs": '\t', "pipes": '|'} {
 		t.Run("a file with "+name+" stays one", func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestFixCSV(t *testing.T) {
 		wantLines(t, got, "start_time,sale_amount,message", "t2,2,Give a time.", "t4,4,No call. Near misses: B: w")
 	})
 	t.Run("the message of an earlier fix file is replaced", func(t *testing.T) {
-		own := table{header: []string{"a", "Message", "b"}, comma: ',', rows: [][]string{{"1", "old", "2"}}}
+		own := table{header: []string{"a", "b", "Message"}, comma: ',', rows: [][]string{{"1", "2", "old"}}}
 		wantLines(t, written(t, report.FixCSV, own, rejectedRows(1)), "a,b,message", "1,2,wrong")
 	})
 	t.Run("only the message is replaced, the sender's other columns stay", func(t *testing.T) {

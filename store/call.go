@@ -11,11 +11,11 @@ import (
 	"calltally/conversion"
 )
 
-const callColumns = "id, call_id, transaction_id, click_id, start_ms, duration, caller, called, campaign, publisher, status"
+const callColumns = "id, call_id, transaction_id, click_id, start_ms, duration, caller, called, campaign, publisher, status, corrected"
 
 func scanCall(rows *sql.Rows, before ...any) (conversion.Call, error) {
 	var c conversion.Call
-	err := rows.Scan(append(before, &c.ID, &c.CallID, &c.TransactionID, &c.ClickID, &c.Start, &c.Duration, &c.Caller, &c.Called, &c.Campaign, &c.Publisher, &c.Status)...)
+	err := rows.Scan(append(before, &c.ID, &c.CallID, &c.TransactionID, &c.ClickID, &c.Start, &c.Duration, &c.Caller, &c.Called, &c.Campaign, &c.Publisher, &c.Status, &c.Corrected)...)
 	return c, err
 }
 
@@ -189,19 +189,20 @@ func (b *callBook) index(c *conversion.Call) {
 
 // enter applies one entry of a log.
 func (b *callBook) enter(entry conversion.Call, tally *conversion.CallsTally) {
-	if b.superseded[entry.TransactionID] && entry.TransactionID != "" {
-		tally.Unchanged++
-		return
-	}
+	stale := entry.TransactionID != "" && b.superseded[entry.TransactionID]
 	known := b.byCallID[entry.CallID]
 	if known == nil && entry.Corrects != "" {
 		known = b.byTransaction[entry.Corrects]
 	}
+	entry.Corrected = entry.Corrects != ""
 	if entry.Corrects != "" && !b.superseded[entry.Corrects] {
 		b.superseded[entry.Corrects] = true
 		b.newSuperseded = append(b.newSuperseded, entry.Corrects)
 	}
 	switch {
+	case stale, known != nil && known.Corrected && !entry.Corrected && known.TransactionID != entry.TransactionID:
+		tally.Unchanged++ // what came later says otherwise
+		return
 	case known == nil:
 		tally.Created++
 		known = &conversion.Call{}
@@ -211,7 +212,7 @@ func (b *callBook) enter(entry conversion.Call, tally *conversion.CallsTally) {
 	default:
 		tally.Updated++
 	}
-	entry.ID = known.ID
+	entry.ID, entry.Corrected = known.ID, entry.Corrected || known.Corrected
 	*known = entry
 	b.index(known)
 	if !b.isTouched[known] {
@@ -227,14 +228,14 @@ func (b *callBook) save(ctx context.Context, tx *sql.Tx, account int64) error {
 	}
 	err := insert(ctx, tx, "call", "account, "+callColumns,
 		"ON CONFLICT (id) DO UPDATE SET call_id = excluded.call_id, transaction_id = excluded.transaction_id, click_id = excluded.click_id, start_ms = excluded.start_ms, "+
-			"duration = excluded.duration, caller = excluded.caller, called = excluded.called, campaign = excluded.campaign, publisher = excluded.publisher, status = excluded.status",
+			"duration = excluded.duration, caller = excluded.caller, called = excluded.called, campaign = excluded.campaign, publisher = excluded.publisher, status = excluded.status, corrected = excluded.corrected",
 		len(b.touched), func(row int, into []any) []any {
 			c := b.touched[row]
 			if c.ID == 0 {
 				next++
 				c.ID = next
 			}
-			return append(into, account, c.ID, c.CallID, c.TransactionID, c.ClickID, int64(c.Start), c.Duration, int64(c.Caller), int64(c.Called), c.Campaign, c.Publisher, c.Status)
+			return append(into, account, c.ID, c.CallID, c.TransactionID, c.ClickID, int64(c.Start), c.Duration, int64(c.Caller), int64(c.Called), c.Campaign, c.Publisher, c.Status, flag(c.Corrected))
 		})
 	if err != nil {
 		return err
@@ -243,23 +244,28 @@ func (b *callBook) save(ctx context.Context, tx *sql.Tx, account int64) error {
 		func(row int, into []any) []any { return append(into, account, b.newSuperseded[row]) })
 }
 
-// ListCalls calls each for an account's calls, newest first, at most limit of
-// them (0 = all).
-func (s *Store) ListCalls(ctx context.Context, account string, limit int, each func(conversion.Call) error) error {
-	id, err := s.account(ctx, s.read, account)
-	if err != nil {
-		return err
+func flag(set bool) int {
+	if set {
+		return 1
 	}
-	rows, err := s.read.QueryContext(ctx, "SELECT "+callColumns+" FROM call WHERE account = $1 ORDER BY start_ms DESC, id LIMIT $2", id, orAll(limit))
+	return 0
+}
+
+// ListCalls calls each for calls with their accounts, newest first: of one
+// account ("" = all), at most limit (0 = all).
+func (s *Store) ListCalls(ctx context.Context, account string, limit int, each func(c conversion.Call, account string) error) error {
+	rows, err := s.read.QueryContext(ctx, "SELECT a.name, c."+joinColumns("c", callColumns)+
+		" FROM call c JOIN account a ON a.id = c.account WHERE $1 = '' OR a.name = $1 ORDER BY c.start_ms DESC, c.id LIMIT $2", account, orAll(limit))
 	if err != nil {
 		return fmt.Errorf("list calls: %w", err)
 	}
 	return scanAll(rows, func(rows *sql.Rows) error {
-		c, err := scanCall(rows)
+		var account string
+		c, err := scanCall(rows, &account)
 		if err != nil {
 			return err
 		}
-		return each(c)
+		return each(c, account)
 	})
 }
 

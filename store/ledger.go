@@ -14,9 +14,8 @@ import (
 	"calltally/conversion"
 )
 
-// ErrTaken says that an upload has moved on since it was looked at: another
-// process decides it.
-var ErrTaken = errors.New("another process decides this upload")
+// ErrTaken says that an upload has moved on since it was looked at.
+var ErrTaken = conversion.ErrTaken
 
 // Settle decides a chunk of rows and saves what it came to, in one transaction:
 // it reads what the ledger holds, hands it to decide, and writes the settlement.
@@ -48,14 +47,14 @@ func (s *Store) Held(ctx context.Context, query conversion.HeldQuery) (*conversi
 	return loadHeld(ctx, s.read, account, query)
 }
 
-const conversionColumns = "id, key, nth, call, occurred_ms, sale, sale_currency, payout, payout_currency, reference_id, event_type, reason_code, sku_list, quantity_list, campaign, publisher, customer"
+const conversionColumns = "id, key, nth, changes, call, occurred_ms, sale, sale_currency, payout, payout_currency, reference_id, event_type, reason_code, sku_list, quantity_list, campaign, publisher, customer"
 
 func scanConversion(row scanner, before ...any) (*conversion.Conversion, error) {
 	var c conversion.Conversion
 	var key []byte
 	var sale, payout sql.NullInt64
 	var saleCurrency, payoutCurrency string
-	err := row.Scan(append(before, &c.ID, &key, &c.Nth, &c.Call, &c.OccurredAt, &sale, &saleCurrency, &payout, &payoutCurrency,
+	err := row.Scan(append(before, &c.ID, &key, &c.Nth, &c.Changes, &c.Call, &c.OccurredAt, &sale, &saleCurrency, &payout, &payoutCurrency,
 		&c.ReferenceID, &c.EventType, &c.ReasonCode, &c.SKUs, &c.Quantities, &c.Campaign, &c.Publisher, &c.Customer)...)
 	copy(c.Key[:], key)
 	c.Sale, c.Payout = amount(sale, saleCurrency), amount(payout, payoutCurrency)
@@ -63,13 +62,7 @@ func scanConversion(row scanner, before ...any) (*conversion.Conversion, error) 
 }
 
 func loadHeld(ctx context.Context, q querier, account int64, query conversion.HeldQuery) (*conversion.Held, error) {
-	held := &conversion.Held{
-		Latest:      make(map[conversion.Key]*conversion.Conversion, len(query.Keys)),
-		ByReference: make(map[string]*conversion.Conversion),
-		Applied:     make(map[conversion.Fingerprint]*conversion.Conversion),
-		Calls:       make(map[int64]*conversion.Call),
-		Earlier:     func(c *conversion.Conversion) ([]*conversion.Change, error) { return changesOf(ctx, q, c) },
-	}
+	held := conversion.NewHeld(func(c *conversion.Conversion) ([]*conversion.Change, error) { return changesOf(ctx, q, c) })
 	note := func(rows *sql.Rows) error {
 		c, err := scanConversion(rows)
 		if err == nil {
@@ -97,7 +90,7 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 			var seen []byte
 			c, err := scanConversion(rows, &seen)
 			if err == nil {
-				held.Applied[conversion.Fingerprint(seen)] = c
+				held.PutApplied(conversion.Fingerprint(seen), c)
 			}
 			return err
 		})
@@ -111,7 +104,7 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 func loadParentCalls(ctx context.Context, q querier, held *conversion.Held, parents []string) error {
 	var ids []int64
 	for _, parent := range parents {
-		if c := held.ByReference[parent]; c != nil && c.Call != 0 {
+		if c := held.Referenced(parent); c != nil && c.Call != 0 {
 			ids = append(ids, c.Call)
 		}
 	}
@@ -145,14 +138,14 @@ func saveSettlement(ctx context.Context, tx *sql.Tx, account int64, s *conversio
 	if err := saveConversions(ctx, tx, account, s.Conversions); err != nil {
 		return err
 	}
-	err := insert(ctx, tx, "change", "id, conversion, verdict, at_ms, effective, sale_before, sale_after, payout_before, payout_after, details, rule", "", len(s.Changes),
+	err := insert(ctx, tx, "change", "id, conversion, seq, verdict, at_ms, effective, sale_before, sale_after, payout_before, payout_after, details, rule", "", len(s.Changes),
 		func(row int, into []any) []any {
 			c := s.Changes[row]
 			details := ""
 			if len(c.Details) > 0 {
 				details = asJSON(c.Details)
 			}
-			return append(into, c.ID, c.Conversion, c.Verdict.String(), int64(c.At), c.Effective,
+			return append(into, c.ID, c.Conversion, c.Seq, c.Verdict.String(), int64(c.At), c.Effective,
 				nullable(c.SaleBefore), nullable(c.SaleAfter), nullable(c.PayoutBefore), nullable(c.PayoutAfter), details, c.Rule)
 		})
 	if err != nil {
@@ -171,14 +164,11 @@ func advance(ctx context.Context, tx *sql.Tx, s *conversion.Settlement) error {
 	if s.Done {
 		state = conversion.Decided
 	}
-	moved, err := tx.ExecContext(ctx, `UPDATE upload SET cursor_line = $3, tally = $4, waiting = $5, state = $6, decided_ms = CASE WHEN $6 = 'decided' THEN $7 ELSE decided_ms END, diagnosis = $8
-		WHERE id = $1 AND cursor_line = $2 AND (state = 'deciding' OR state = 'decided' AND $6 = 'decided')`,
-		s.Upload, s.After, s.Cursor, asJSON(s.Tally), s.Tally.Of(conversion.Waiting), string(state), int64(s.DecidedAt), s.Diagnosis)
-	if err != nil {
+	moved, err := tx.ExecContext(ctx, `UPDATE upload SET cursor_line = $5, tally = $6, waiting = $7, state = $8, decided_ms = CASE WHEN $8 = 'decided' THEN $9 ELSE decided_ms END, diagnosis = $10
+		WHERE id = $1 AND state = $2 AND cursor_line = $3 AND waiting = $4`,
+		s.Upload, string(s.From), s.After, s.Waiting, s.Cursor, asJSON(s.Tally), s.Tally.Of(conversion.Waiting), string(state), int64(s.DecidedAt), s.Diagnosis)
+	if err := orTaken(moved, err, s.Upload); err != nil {
 		return err
-	}
-	if n, err := moved.RowsAffected(); err != nil || n != 1 {
-		return errors.Join(fmt.Errorf("upload %d: %w", s.Upload, ErrTaken), err)
 	}
 	if s.News {
 		return reportDue(ctx, tx, s.Upload, s.DecidedAt)
@@ -188,12 +178,12 @@ func advance(ctx context.Context, tx *sql.Tx, s *conversion.Settlement) error {
 
 func saveConversions(ctx context.Context, tx *sql.Tx, account int64, conversions []*conversion.Conversion) error {
 	return insert(ctx, tx, "conversion", "account, "+conversionColumns,
-		"ON CONFLICT (id) DO UPDATE SET sale = excluded.sale, sale_currency = excluded.sale_currency, payout = excluded.payout, payout_currency = excluded.payout_currency, "+
+		"ON CONFLICT (id) DO UPDATE SET changes = excluded.changes, sale = excluded.sale, sale_currency = excluded.sale_currency, payout = excluded.payout, payout_currency = excluded.payout_currency, "+
 			"reference_id = excluded.reference_id, event_type = excluded.event_type, reason_code = excluded.reason_code, sku_list = excluded.sku_list, "+
 			"quantity_list = excluded.quantity_list, campaign = excluded.campaign, publisher = excluded.publisher, customer = excluded.customer",
 		len(conversions), func(row int, into []any) []any {
 			c := conversions[row]
-			return append(into, account, c.ID, c.Key[:], c.Nth, c.Call, int64(c.OccurredAt), nullable(c.Sale), string(c.Sale.Currency), nullable(c.Payout), string(c.Payout.Currency),
+			return append(into, account, c.ID, c.Key[:], c.Nth, c.Changes, c.Call, int64(c.OccurredAt), nullable(c.Sale), string(c.Sale.Currency), nullable(c.Payout), string(c.Payout.Currency),
 				c.ReferenceID, c.EventType, c.ReasonCode, c.SKUs, c.Quantities, c.Campaign, c.Publisher, c.Customer)
 		})
 }
@@ -244,25 +234,29 @@ func (s *Store) Outcomes(ctx context.Context, upload int64, first int, each func
 	}
 }
 
-// Conversion returns one conversion and its account.
-func (s *Store) Conversion(ctx context.Context, id int64) (*conversion.Conversion, string, error) {
-	var account string
-	c, err := scanConversion(s.read.QueryRowContext(ctx, "SELECT a.name, c."+joinColumns("c", conversionColumns)+" FROM conversion c JOIN account a ON a.id = c.account WHERE c.id = $1", id), &account)
+// listedConversions reads conversions with their accounts and the provider's ids
+// of their calls.
+var listedConversions = "SELECT a.name, COALESCE(k.call_id, ''), c." + joinColumns("c", conversionColumns) +
+	" FROM conversion c JOIN account a ON a.id = c.account LEFT JOIN call k ON k.id = c.call WHERE "
+
+// Conversion returns one conversion, its account and the provider's id of its
+// call.
+func (s *Store) Conversion(ctx context.Context, id int64) (c *conversion.Conversion, account, callID string, err error) {
+	c, err = scanConversion(s.read.QueryRowContext(ctx, listedConversions+"c.id = $1", id), &account, &callID)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, "", fmt.Errorf("conversion %d: %w", id, ErrNotFound)
+		return nil, "", "", fmt.Errorf("conversion %d: %w", id, ErrNotFound)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("read conversion %d: %w", id, err)
+		return nil, "", "", fmt.Errorf("read conversion %d: %w", id, err)
 	}
-	return c, account, nil
+	return c, account, callID, nil
 }
 
 // ListConversions calls each for conversions with their accounts and the
 // provider's call ids, newest first: of one account ("" = all), at most limit
 // (0 = all).
 func (s *Store) ListConversions(ctx context.Context, account string, limit int, each func(c *conversion.Conversion, account, callID string) error) error {
-	rows, err := s.read.QueryContext(ctx, "SELECT a.name, COALESCE(k.call_id, ''), c."+joinColumns("c", conversionColumns)+
-		" FROM conversion c JOIN account a ON a.id = c.account LEFT JOIN call k ON k.id = c.call WHERE $1 = '' OR a.name = $1 ORDER BY c.id DESC LIMIT $2", account, orAll(limit))
+	rows, err := s.read.QueryContext(ctx, listedConversions+"$1 = '' OR a.name = $1 ORDER BY c.id DESC LIMIT $2", account, orAll(limit))
 	if err != nil {
 		return fmt.Errorf("list conversions: %w", err)
 	}
@@ -276,13 +270,13 @@ func (s *Store) ListConversions(ctx context.Context, account string, limit int, 
 	})
 }
 
-const changeColumns = "id, conversion, verdict, at_ms, effective, sale_before, sale_after, payout_before, payout_after, details, rule"
+const changeColumns = "id, conversion, seq, verdict, at_ms, effective, sale_before, sale_after, payout_before, payout_after, details, rule"
 
 func scanChange(row scanner, c *conversion.Conversion) (*conversion.Change, error) {
 	var change conversion.Change
 	var verdict, details string
 	var money [4]sql.NullInt64
-	err := row.Scan(&change.ID, &change.Conversion, &verdict, &change.At, &change.Effective, &money[0], &money[1], &money[2], &money[3], &details, &change.Rule)
+	err := row.Scan(&change.ID, &change.Conversion, &change.Seq, &verdict, &change.At, &change.Effective, &money[0], &money[1], &money[2], &money[3], &details, &change.Rule)
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +300,7 @@ func (s *Store) Changes(ctx context.Context, c *conversion.Conversion) ([]*conve
 }
 
 func changesOf(ctx context.Context, q querier, c *conversion.Conversion) ([]*conversion.Change, error) {
-	rows, err := q.QueryContext(ctx, "SELECT "+changeColumns+" FROM change WHERE id = $1 UNION ALL SELECT "+changeColumns+" FROM change WHERE conversion = $1 AND conversion <> id ORDER BY at_ms, id", c.ID)
+	rows, err := q.QueryContext(ctx, "SELECT "+changeColumns+" FROM change WHERE id = $1 UNION ALL SELECT "+changeColumns+" FROM change WHERE conversion = $1 AND conversion <> id ORDER BY seq", c.ID)
 	if err != nil {
 		return nil, fmt.Errorf("read changes of conversion %d: %w", c.ID, err)
 	}

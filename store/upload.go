@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -16,7 +17,7 @@ import (
 const partSize = 512 << 10
 
 // SaveUpload makes a delivery ours: its record and its bytes, in one
-// transaction. known is true if the same delivery was saved before; then the
+// transaction. One that is refused already makes its report due. known is true if the same delivery was saved before; then the
 // upload that was saved is returned.
 func (s *Store) SaveUpload(ctx context.Context, u *conversion.Upload, open func() (io.ReadCloser, error)) (saved *conversion.Upload, known bool, err error) {
 	if u.Digest, u.Size, err = digest(open); err != nil {
@@ -37,7 +38,12 @@ func (s *Store) SaveUpload(ctx context.Context, u *conversion.Upload, open func(
 		if err := insertUpload(ctx, tx, u); err != nil {
 			return err
 		}
-		return saveParts(ctx, tx, u.ID, open)
+		if u.Refusal != nil {
+			if err := reportDue(ctx, tx, u.ID, u.DecidedAt); err != nil {
+				return err
+			}
+		}
+		return saveParts(ctx, tx, u, open)
 	})
 	if err != nil {
 		return nil, false, err
@@ -61,17 +67,14 @@ func digest(open func() (io.ReadCloser, error)) (sum [32]byte, size int64, err e
 	return sum, size, err
 }
 
-// findSame finds the newest upload of the same bytes for the same account.
+// findSame finds the first and the newest upload of the same bytes for the same
+// account.
 func findSame(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
 	if u.Again {
 		return nil
 	}
-	err := tx.QueryRowContext(ctx, "SELECT id FROM upload WHERE account = $1 AND digest = $2 AND takes = $3 AND state <> 'refused' ORDER BY id DESC LIMIT 1",
-		u.Account, u.Digest[:], string(u.Takes)).Scan(&u.SameAs)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
-	}
-	return err
+	return tx.QueryRowContext(ctx, "SELECT COALESCE(MIN(id), 0), COALESCE(MAX(id), 0) FROM upload WHERE account = $1 AND digest = $2 AND takes = $3 AND state <> 'refused'",
+		u.Account, u.Digest[:], string(u.Takes)).Scan(&u.SameAs, &u.Repeats)
 }
 
 func insertUpload(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
@@ -79,27 +82,35 @@ func insertUpload(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
 	if u.Refusal != nil {
 		refusal = *u.Refusal
 	}
-	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, mail)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id`,
+	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, repeats, mail)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING id`,
 		u.Account, u.Source, u.Origin, u.Digest[:], u.Size, u.Name, string(u.Takes), u.Dialect, int64(u.ReceivedAt), int64(u.DecidedAt), string(u.State),
-		string(refusal.Code), refusal.Sentence, u.SameAs, asJSON(u.Mail)).Scan(&u.ID)
+		string(refusal.Code), refusal.Sentence, u.SameAs, u.Repeats, asJSON(u.Mail)).Scan(&u.ID)
 }
 
-func saveParts(ctx context.Context, tx *sql.Tx, upload int64, open func() (io.ReadCloser, error)) error {
-	in, err := open()
+// errChanged says that a file's bytes are not those its digest was made of.
+var errChanged = errors.New("the file changed while it was read; it is read again later")
+
+func saveParts(ctx context.Context, tx *sql.Tx, u *conversion.Upload, open func() (io.ReadCloser, error)) error {
+	file, err := open()
 	if err != nil {
 		return err
 	}
-	defer in.Close()
+	defer file.Close()
+	saved := sha256.New()
+	in := io.TeeReader(file, saved)
 	part := make([]byte, partSize)
 	for n := 0; ; n++ {
 		size, err := io.ReadFull(in, part)
 		if size > 0 {
-			if _, err := tx.ExecContext(ctx, "INSERT INTO upload_part (upload, part, bytes) VALUES ($1, $2, $3)", upload, n, part[:size]); err != nil {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO upload_part (upload, part, bytes) VALUES ($1, $2, $3)", u.ID, n, part[:size]); err != nil {
 				return err
 			}
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			if !bytes.Equal(saved.Sum(nil), u.Digest[:]) {
+				return errChanged
+			}
 			return nil
 		}
 		if err != nil {
@@ -139,7 +150,7 @@ func (r *partReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-const uploadColumns = "id, account, source, origin, digest, size, name, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, mail"
+const uploadColumns = "id, account, source, origin, digest, size, name, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, repeats, mail"
 
 type scanner interface{ Scan(into ...any) error }
 
@@ -149,7 +160,7 @@ func scanUpload(row scanner) (*conversion.Upload, error) {
 	var refusal conversion.Refusal
 	var reading, tally, mail string
 	err := row.Scan(&u.ID, &u.Account, &u.Source, &u.Origin, &digest, &u.Size, &u.Name, &u.Takes, &u.Dialect, &u.ReceivedAt, &u.DecidedAt, &u.State,
-		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &mail)
+		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &u.Repeats, &mail)
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +192,16 @@ func (s *Store) Upload(ctx context.Context, id int64) (*conversion.Upload, error
 		return nil, fmt.Errorf("read upload %d: %w", id, err)
 	}
 	return u, nil
+}
+
+// EarlierOfName counts the uploads of a name that the same source gave before
+// this one.
+func (s *Store) EarlierOfName(ctx context.Context, u *conversion.Upload) (n int, err error) {
+	err = s.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM upload WHERE source = $1 AND name = $2 AND id < $3", u.Source, u.Name, u.ID).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count uploads named %s: %w", u.Name, err)
+	}
+	return n, nil
 }
 
 // ListUploads calls each for uploads, newest first: of one account ("" = all),
@@ -227,20 +248,31 @@ func (s *Store) eachUpload(ctx context.Context, each func(*conversion.Upload) er
 // Refuse ends an upload that can't be read, and makes its report due.
 func (s *Store) Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error {
 	return s.inTx(ctx, "refuse upload", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'refused', refusal_code = $2, refusal = $3, decided_ms = $4 WHERE id = $1 AND state IN ('received', 'deciding')",
+		refused, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'refused', refusal_code = $2, refusal = $3, decided_ms = $4 WHERE id = $1 AND state IN ('received', 'deciding')",
 			upload, string(refusal.Code), refusal.Sentence, int64(at))
-		if err != nil {
+		if err := orTaken(refused, err, upload); err != nil {
 			return err
 		}
 		return reportDue(ctx, tx, upload, at)
 	})
 }
 
+// orTaken turns an update that found nothing to update into ErrTaken.
+func orTaken(result sql.Result, err error, upload int64) error {
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(fmt.Errorf("upload %d: %w", upload, ErrTaken), err)
+	}
+	return nil
+}
+
 // BeginDeciding notes how an upload is read, before its first row is decided.
 func (s *Store) BeginDeciding(ctx context.Context, upload int64, reading conversion.Reading) error {
 	return s.inTx(ctx, "begin deciding", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'deciding', reading = $2 WHERE id = $1 AND state IN ('received', 'deciding')", upload, asJSON(reading))
-		return err
+		begun, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'deciding', reading = $2 WHERE id = $1 AND state IN ('received', 'deciding')", upload, asJSON(reading))
+		return orTaken(begun, err, upload)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 
 	"calltally/conversion"
 )
@@ -35,11 +36,11 @@ func (s *Store) Verify(ctx context.Context) (Verified, error) {
 	}
 	// Conversions come in order of their ids, and so do their changes.
 	query := `SELECT c.id, c.sale, c.payout, c.reference_id, c.event_type, c.reason_code, c.sku_list, c.quantity_list, c.campaign, c.publisher, c.customer,
-			h.id, h.sale_before, h.sale_after, h.payout_before, h.payout_after, h.details
+			h.seq, h.id, h.sale_before, h.sale_after, h.payout_before, h.payout_after, h.details
 		FROM conversion c LEFT JOIN (
-			SELECT id, id AS of, at_ms, sale_before, sale_after, payout_before, payout_after, details FROM change WHERE conversion = id
-			UNION ALL SELECT id, conversion, at_ms, sale_before, sale_after, payout_before, payout_after, details FROM change WHERE conversion <> id
-		) h ON h.of = c.id ORDER BY c.id, h.at_ms, h.id`
+			SELECT id, id AS of, seq, sale_before, sale_after, payout_before, payout_after, details FROM change WHERE conversion = id
+			UNION ALL SELECT id, conversion, seq, sale_before, sale_after, payout_before, payout_after, details FROM change WHERE conversion <> id
+		) h ON h.of = c.id ORDER BY c.id, h.seq`
 	rows, err := s.read.QueryContext(ctx, query)
 	if err != nil {
 		return v, fmt.Errorf("verify: %w", err)
@@ -72,7 +73,7 @@ type entry struct {
 	conversion   int64
 	sale, payout sql.NullInt64
 	details      conversion.Details
-	change       sql.NullInt64
+	seq, change  sql.NullInt64
 	before       [2]sql.NullInt64 // sale, payout
 	after        [2]sql.NullInt64
 	changed      sql.NullString
@@ -81,7 +82,7 @@ type entry struct {
 func (e *entry) scan(rows *sql.Rows) error {
 	d := &e.details
 	return rows.Scan(&e.conversion, &e.sale, &e.payout, &d.ReferenceID, &d.EventType, &d.ReasonCode, &d.SKUs, &d.Quantities, &d.Campaign, &d.Publisher, &d.Customer,
-		&e.change, &e.before[0], &e.after[0], &e.before[1], &e.after[1], &e.changed)
+		&e.seq, &e.change, &e.before[0], &e.after[0], &e.before[1], &e.after[1], &e.changed)
 }
 
 // proof follows one conversion's changes after another.
@@ -89,6 +90,7 @@ type proof struct {
 	verified *Verified
 	current  entry
 	at       [2]sql.NullInt64
+	seen     int64             // changes
 	details  map[string]string // what the changes say each detail is by now
 }
 
@@ -96,13 +98,21 @@ func (p *proof) add(e entry) {
 	if e.conversion != p.current.conversion {
 		p.end()
 		p.verified.Conversions++
-		p.at, p.details = [2]sql.NullInt64{}, map[string]string{}
+		p.at, p.details, p.seen = [2]sql.NullInt64{}, map[string]string{}, 0
 	}
 	p.current = e
 	if !e.change.Valid {
 		p.verified.mismatch("conversion %d has no change that created it", e.conversion)
 		return
 	}
+	if e.seq.Int64 != p.seen {
+		what := "change number " + strconv.FormatInt(p.seen, 10)
+		if p.seen == 0 {
+			what = "change that created it"
+		}
+		p.verified.mismatch("conversion %d has no %s", e.conversion, what)
+	}
+	p.seen = e.seq.Int64 + 1
 	for i, name := range []string{"sale", "payout"} {
 		if e.before[i] != p.at[i] {
 			p.verified.mismatch("conversion %d: change %d begins at a %s of %s, but the one before it ended at %s", e.conversion, e.change.Int64, name, minor(e.before[i]), minor(p.at[i]))

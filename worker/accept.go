@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,6 +27,9 @@ func (w *Worker) Accept(ctx context.Context, d *ingest.Delivery) (*conversion.Up
 		upload.Account = account.ID
 		upload.Mail = mailOrigin(d.Mail, account)
 	}
+	if refusal != nil {
+		upload.State, upload.Refusal, upload.DecidedAt = conversion.Refused, refusal, upload.ReceivedAt
+	}
 	failpoint("accept-before-save")
 	upload, known, err := w.Store.SaveUpload(ctx, upload, d.Open)
 	if err != nil {
@@ -36,14 +40,8 @@ func (w *Worker) Accept(ctx context.Context, d *ingest.Delivery) (*conversion.Up
 	if !known {
 		log.Info("upload received", "source", d.Source, "name", upload.Name, "bytes", upload.Size)
 	}
-	if upload.State == conversion.Received && refusal == nil {
-		_, refusal, err = w.survey(ctx, upload, account)
-		if err != nil {
-			return nil, err
-		}
-	}
-	if upload.State == conversion.Received && refusal != nil {
-		if err := w.refuse(ctx, upload, refusal); err != nil {
+	if upload.State == conversion.Received {
+		if err := w.screen(ctx, upload, account); err != nil {
 			return nil, err
 		}
 	}
@@ -53,6 +51,23 @@ func (w *Worker) Accept(ctx context.Context, d *ingest.Delivery) (*conversion.Up
 	}
 	failpoint("accept-after-ack")
 	return upload, nil
+}
+
+// screen reads a new upload once and refuses it if it can't be decided.
+func (w *Worker) screen(ctx context.Context, upload *conversion.Upload, account *conversion.Account) error {
+	_, refusal, err := w.survey(ctx, upload, account)
+	if err != nil || refusal == nil {
+		return err
+	}
+	err = w.refuse(ctx, upload, refusal)
+	if errors.Is(err, conversion.ErrTaken) { // another process was faster
+		now, err := w.Store.Upload(ctx, upload.ID)
+		if err == nil {
+			*upload = *now
+		}
+		return err
+	}
+	return err
 }
 
 func (w *Worker) acknowledge(ctx context.Context, d *ingest.Delivery, upload *conversion.Upload) error {
@@ -66,9 +81,12 @@ func (w *Worker) acknowledge(ctx context.Context, d *ingest.Delivery, upload *co
 }
 
 func (w *Worker) refuse(ctx context.Context, upload *conversion.Upload, refusal *conversion.Refusal) error {
+	if err := w.Store.Refuse(ctx, upload.ID, *refusal, w.now()); err != nil {
+		return err
+	}
 	upload.State, upload.Refusal = conversion.Refused, refusal
 	w.Log.Warn("upload refused", "upload", upload.ID, "account", upload.Account, "code", refusal.Code)
-	return w.Store.Refuse(ctx, upload.ID, *refusal, w.now())
+	return nil
 }
 
 // survey reads an upload once, before any of its rows is decided.
@@ -83,7 +101,7 @@ func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account 
 		limits = ingest.DefaultLimits
 	}
 	if upload.Size > limits.Bytes {
-		return nil, conversion.Refuse(conversion.TooLarge, "The file is %d MiB large; at most %d MiB are read. Split it and send the parts.", upload.Size>>20, limits.Bytes>>20), nil
+		return nil, conversion.Refuse(conversion.TooLarge, "The file is %d MiB large; at most %d MiB are read. Split it and send the parts.", (upload.Size+1<<20-1)>>20, limits.Bytes>>20), nil
 	}
 	table, refusal, err := ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.ID), ingest.Settings{Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits})
 	if table != nil {

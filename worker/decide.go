@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 
+	"golang.org/x/sync/errgroup"
+
 	"calltally/conversion"
 	"calltally/ingest"
 	"calltally/matcher"
-	"golang.org/x/sync/errgroup"
 )
 
 // DecideAll decides every upload that is ours and not decided yet, in the order
@@ -17,7 +18,10 @@ import (
 func (w *Worker) DecideAll(ctx context.Context) error {
 	var failures []error
 	err := w.Store.UploadsToDecide(ctx, func(u *conversion.Upload) error {
-		if err := w.Decide(ctx, u); err != nil && ctx.Err() == nil {
+		switch err := w.Decide(ctx, u); {
+		case errors.Is(err, conversion.ErrTaken):
+			w.Log.Info("upload left to another process", "upload", u.ID)
+		case err != nil && ctx.Err() == nil:
 			failures = append(failures, fmt.Errorf("decide upload %d: %w", u.ID, err))
 		}
 		return ctx.Err()
@@ -42,7 +46,7 @@ func (w *Worker) Decide(ctx context.Context, upload *conversion.Upload) error {
 		_, err := w.importCalls(ctx, upload, table)
 		return err
 	}
-	upload.Reading = table.Reading
+	upload.Reading, upload.State = table.Reading, conversion.Deciding
 	if err := w.Store.BeginDeciding(ctx, upload.ID, upload.Reading); err != nil {
 		return err
 	}
@@ -186,7 +190,7 @@ func (r *chunkReader) read() (*chunk, error) {
 // applying it twice would move money twice.
 func (r *chunkReader) fingerprint(claim *conversion.Claim) conversion.Fingerprint {
 	rules, _ := r.policy.Account.RulesFor(claim.EventType)
-	if rules.Idempotent() || rules.ApplyRepeats {
+	if rules.Idempotent() || rules.ApplyRepeats || claim.ParentReferenceID != "" {
 		return conversion.Fingerprint{}
 	}
 	content := matcher.Fingerprint(claim, r.policy.Account.ID, 0)
@@ -341,12 +345,12 @@ func heldQuery(account string, c *chunk) conversion.HeldQuery {
 // earlierOutcomes returns, if the same bytes were uploaded before, what became
 // of the chunk's lines then.
 func (w *Worker) earlierOutcomes(ctx context.Context, upload *conversion.Upload, c *chunk) (map[int]conversion.Outcome, error) {
-	if upload.SameAs == 0 || len(c.rows) == 0 {
+	if upload.Repeats == 0 || len(c.rows) == 0 {
 		return nil, nil
 	}
 	first, last := c.rows[0].claim.Line, c.rows[len(c.rows)-1].claim.Line
 	earlier := map[int]conversion.Outcome{}
-	err := w.Store.Outcomes(ctx, upload.SameAs, first, func(outcomes []conversion.Outcome) (bool, error) {
+	err := w.Store.Outcomes(ctx, upload.Repeats, first, func(outcomes []conversion.Outcome) (bool, error) {
 		for _, o := range outcomes {
 			if o.Line >= first && o.Line <= last && o.Verdict.Applied() {
 				earlier[o.Line] = o

@@ -15,7 +15,8 @@ import (
 func (w *Worker) Reconcile(ctx context.Context, account string) error {
 	var failures []error
 	err := w.Store.UploadsWaiting(ctx, account, func(u *conversion.Upload) error {
-		if err := w.reconcileUpload(ctx, u); err != nil && ctx.Err() == nil {
+		err := w.reconcileUpload(ctx, u)
+		if err != nil && !errors.Is(err, conversion.ErrTaken) && ctx.Err() == nil {
 			failures = append(failures, fmt.Errorf("reconcile upload %d: %w", u.ID, err))
 		}
 		return ctx.Err()
@@ -75,7 +76,7 @@ func (r *chunkReader) redecide(ctx context.Context, outcomes []conversion.Outcom
 	var settled *conversion.Settlement
 	err = r.worker.Store.Settle(ctx, heldQuery(r.upload.Account, c), func(held *conversion.Held) (*conversion.Settlement, error) {
 		s := newSettling(r.upload, r.policy, held)
-		s.outcomes = outcomes
+		s.outcomes, s.limit = outcomes, 0 // reading came this far
 		news := false
 		for i := range c.rows {
 			next, err := s.decide(&c.rows[i], nil)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -52,10 +53,8 @@ func (w *Worker) reply(ctx context.Context, id int64, revision int) error {
 		return err
 	}
 	if shelf := w.shelf(upload.Source); shelf != nil {
-		for _, file := range told.Files {
-			if err := shelf.PutReport(ctx, file.Name, file.Write); err != nil {
-				return err
-			}
+		if err := w.shelve(ctx, shelf, told); err != nil {
+			return err
 		}
 	}
 	failpoint("reply-before-send")
@@ -67,6 +66,27 @@ func (w *Worker) reply(ctx context.Context, id int64, revision int) error {
 	}
 	failpoint("reply-after-send")
 	return w.Store.MarkReplied(ctx, id, revision, w.now())
+}
+
+// shelve puts a report's files beside their source. The second upload of a name
+// has its files named orders-2.results.csv, so that the first one's stay.
+func (w *Worker) shelve(ctx context.Context, shelf ingest.Shelf, told *Told) error {
+	earlier, err := w.Store.EarlierOfName(ctx, told.Report.Upload)
+	if err != nil {
+		return err
+	}
+	name := told.Report.Upload.Name
+	if earlier > 0 {
+		extension := filepath.Ext(name)
+		name = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, extension), earlier+1, extension)
+	}
+	results, fix := report.FileNames(name)
+	for i, file := range told.Files {
+		if err := shelf.PutReport(ctx, []string{results, fix}[i], file.Write); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *Worker) shelf(source string) ingest.Shelf {

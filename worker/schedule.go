@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -34,8 +35,16 @@ func ParseSchedule(spec string, zone *time.Location) (s Schedule, err error) {
 	if err != nil {
 		return Schedule{}, fmt.Errorf("%q is not a schedule such as \"0 2 * * *\": %w", spec, err)
 	}
-	if fields, ok := times.(*cron.SpecSchedule); ok {
+	switch fields := times.(type) {
+	case *cron.SpecSchedule:
+		if strings.HasPrefix(spec, "TZ=") || strings.HasPrefix(spec, "CRON_TZ=") {
+			zone = fields.Location
+		}
 		fields.Location = zone
+	case cron.ConstantDelaySchedule:
+		if every, err := time.ParseDuration(strings.TrimSpace(strings.TrimPrefix(spec, "@every"))); err != nil || every < time.Second {
+			return Schedule{}, fmt.Errorf("%q runs more often than once a second", spec)
+		}
 	}
 	if times.Next(time.Now()).IsZero() {
 		return Schedule{}, fmt.Errorf("%q never comes due; check day and month", spec)
@@ -96,9 +105,12 @@ func (s Schedule) repeats(at time.Time) bool {
 		return false
 	}
 	_, now := at.In(s.zone).Zone()
-	earlier := at.Add(-time.Hour).In(s.zone)
-	_, then := earlier.Zone()
-	return then > now && earlier.Format(time.TimeOnly) == at.In(s.zone).Format(time.TimeOnly)
+	_, before := at.Add(-3 * time.Hour).In(s.zone).Zone()
+	if before <= now {
+		return false
+	}
+	_, then := at.Add(-time.Duration(before-now) * time.Second).In(s.zone).Zone()
+	return then == before
 }
 
 // startJobs puts the jobs on their schedules. A run that was missed while the

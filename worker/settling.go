@@ -21,12 +21,13 @@ type settling struct {
 	fingerprints map[conversion.Fingerprint]int64
 	tally        conversion.Tally
 	cursor       int
+	limit        int // rejected rows after which reading ends; 0 for none
 	decidedAt    conversion.Millis
 }
 
 func newSettling(upload *conversion.Upload, policy matcher.Policy, held *conversion.Held) *settling {
 	return &settling{
-		upload: upload, policy: policy, held: held, tally: upload.Tally, cursor: upload.Cursor,
+		upload: upload, policy: policy, held: held, tally: upload.Tally, cursor: upload.Cursor, limit: policy.Account.ErrorLimit,
 		touched: map[int64]*conversion.Conversion{}, fingerprints: map[conversion.Fingerprint]int64{},
 	}
 }
@@ -44,12 +45,11 @@ func (s *settling) add(r *row, before map[int]conversion.Outcome) error {
 }
 
 func (s *settling) decide(r *row, before map[int]conversion.Outcome) (conversion.Outcome, error) {
-	limit := s.policy.Account.ErrorLimit
 	earlier, repeated := before[r.claim.Line]
 	switch {
-	case limit > 0 && s.tally.Of(conversion.Rejected) >= limit:
+	case s.limit > 0 && s.tally.Of(conversion.Rejected) >= s.limit:
 		return conversion.Outcome{Line: r.claim.Line, Verdict: conversion.Rejected, Code: conversion.NotReached,
-			Message: fmt.Sprintf("Reading ended after %s, as the account's error_limit says. Correct those and send the file again.", conversion.Count(limit, "rejected row"))}, nil
+			Message: fmt.Sprintf("Reading ended after %s, as the account's error_limit says. Correct those and send the file again.", conversion.Count(s.limit, "rejected row"))}, nil
 	case repeated:
 		return s.sameFile(earlier), nil
 	case r.rejection != nil:
@@ -69,17 +69,17 @@ func (s *settling) sameFile(earlier conversion.Outcome) conversion.Outcome {
 
 // apply decides a row by the ledger.
 func (s *settling) apply(r *row) (conversion.Outcome, error) {
-	parent := s.held.ByReference[r.claim.ParentReferenceID]
+	parent := s.held.Referenced(r.claim.ParentReferenceID)
 	match := r.match
 	if parent != nil {
 		match.Call = s.held.Calls[parent.Call]
 	}
 	decision := matcher.Decide(&r.claim, matcher.Candidates{
 		Match:      match,
-		Prior:      s.held.Latest[r.key],
-		Referenced: s.held.ByReference[r.claim.ReferenceID],
+		Prior:      s.held.Latest(r.key),
+		Referenced: s.held.Referenced(r.claim.ReferenceID),
 		Parent:     parent,
-		Repeated:   s.held.Applied[r.fingerprint],
+		Repeated:   s.held.Applied(r.fingerprint),
 	}, s.policy, s.upload.ID)
 	outcome := decision.Outcome
 	if outcome.Code == conversion.CallNotFound || outcome.Code == conversion.CallInFuture {
@@ -96,6 +96,9 @@ func (s *settling) apply(r *row) (conversion.Outcome, error) {
 		outcome.Message = matcher.Returns(decision.Change, earlier)
 	}
 	s.held.Put(decision.Conversion)
+	if match.Call != nil {
+		s.held.Calls[match.Call.ID] = match.Call
+	}
 	s.touched[decision.Conversion.ID] = decision.Conversion
 	s.changes = append(s.changes, decision.Change)
 	if r.fingerprint != (conversion.Fingerprint{}) {
@@ -108,7 +111,7 @@ func (s *settling) apply(r *row) (conversion.Outcome, error) {
 func (s *settling) settlement(c *chunk, now conversion.Millis) *conversion.Settlement {
 	s.decidedAt = now
 	return &conversion.Settlement{
-		Upload: s.upload.ID, After: s.upload.Cursor, Cursor: s.cursor,
+		Upload: s.upload.ID, From: s.upload.State, After: s.upload.Cursor, Waiting: s.upload.Tally.Of(conversion.Waiting), Cursor: s.cursor,
 		Outcomes: s.outcomes, Changes: s.changes, Fingerprints: s.fingerprints, Tally: s.tally,
 		Conversions: slices.SortedFunc(maps.Values(s.touched), byKey),
 		Done:        c.last, News: c.last, DecidedAt: now, Diagnosis: c.diagnosis,

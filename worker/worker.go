@@ -22,6 +22,7 @@ type Store interface {
 
 	SaveUpload(ctx context.Context, u *conversion.Upload, open func() (io.ReadCloser, error)) (saved *conversion.Upload, known bool, err error)
 	Upload(ctx context.Context, id int64) (*conversion.Upload, error)
+	EarlierOfName(ctx context.Context, u *conversion.Upload) (int, error)
 	OpenUpload(ctx context.Context, id int64) func() (io.ReadCloser, error)
 	UploadsToDecide(ctx context.Context, each func(*conversion.Upload) error) error
 	UploadsWaiting(ctx context.Context, account string, each func(*conversion.Upload) error) error
@@ -125,12 +126,40 @@ func (w *Worker) Prepare(ctx context.Context) error {
 // One source's failure delays no other; all failures are returned.
 func (w *Worker) RunOnce(ctx context.Context) error {
 	var failures []error
+	var settle time.Duration
 	for _, plan := range w.Plans {
 		if err := w.poll(ctx, plan.Source); err != nil {
 			failures = append(failures, err)
 		}
+		settle = max(settle, settleTime(plan.Source))
+	}
+	if settle > 0 {
+		failures = append(failures, w.pollSettled(ctx, settle))
 	}
 	return errors.Join(append(failures, w.DecideAll(ctx), w.ReplyAll(ctx))...)
+}
+
+func settleTime(source ingest.Source) time.Duration {
+	if s, ok := source.(ingest.Settler); ok {
+		return s.Settling()
+	}
+	return 0
+}
+
+// pollSettled waits and looks once more where files may be complete by then.
+func (w *Worker) pollSettled(ctx context.Context, wait time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(wait):
+	}
+	var failures []error
+	for _, plan := range w.Plans {
+		if settleTime(plan.Source) > 0 {
+			failures = append(failures, w.poll(ctx, plan.Source))
+		}
+	}
+	return errors.Join(failures...)
 }
 
 // Run works until ctx ends: every source is looked at when it is due or wakes,

@@ -104,11 +104,12 @@ func printImported(g *globals, upload *conversion.Upload, tally conversion.Calls
 }
 
 type callsListCommand struct {
-	Account string `help:"The account; not needed if there is only one." placeholder:"ID"`
+	Account string `help:"Only this account's." placeholder:"ID"`
 	Limit   int    `default:"50" help:"How many at most; 0 for all."`
 }
 
 type callJSON struct {
+	Account       string `json:"account"`
 	CallID        string `json:"call_id"`
 	TransactionID string `json:"transaction_id"`
 	StartTime     string `json:"start_time"`
@@ -127,16 +128,12 @@ func (c *callsListCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
-	account, err := app.account(c.Account)
-	if err != nil {
-		return err
-	}
-	l := g.list("No calls. Import a call log with “calltally calls import FILE”.", "call", "started (UTC)", "seconds", "caller", "publisher")
-	err = app.store.ListCalls(g.ctx, account.ID, c.Limit, func(call conversion.Call) error {
+	l := g.list("No calls. Import a call log with “calltally calls import FILE”.", "call", "account", "started (UTC)", "seconds", "caller", "publisher")
+	err = app.store.ListCalls(g.ctx, c.Account, c.Limit, func(call conversion.Call, account string) error {
 		return l.add(callJSON{
-			CallID: call.CallID, TransactionID: call.TransactionID, StartTime: call.Start.String(), Duration: call.Duration, Caller: call.Caller.String(), Called: call.Called.String(),
+			Account: account, CallID: call.CallID, TransactionID: call.TransactionID, StartTime: call.Start.String(), Duration: call.Duration, Caller: call.Caller.String(), Called: call.Called.String(),
 			Campaign: call.Campaign, Publisher: call.Publisher, ClickID: call.ClickID, Status: call.Status,
-		}, clipped(call.CallID, 24), shortTime(call.Start), call.Duration, orDash(call.Caller.String()), clipped(orDash(call.Publisher), 12))
+		}, clipped(call.CallID, 20), clipped(account, 8), shortTime(call.Start), call.Duration, orDash(call.Caller.String()), clipped(orDash(call.Publisher), 12))
 	})
 	if err != nil {
 		return err

@@ -61,10 +61,11 @@ func loadConfig(file string) (*config, error) {
 }
 
 func parseConfig(file string, text []byte) (*config, error) {
-	c := &config{file: file, text: text}
+	c := &config{}
 	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
 		return nil, errors.New(syntaxHint(file, err))
 	}
+	c.file, c.text = file, text
 	if err := expandEnv(reflect.ValueOf(c).Elem(), "$"); err != nil {
 		return nil, c.at(err)
 	}
@@ -122,7 +123,7 @@ func (c *config) at(err error) error {
 	}
 	node, line, column := c.locate(f.path)
 	if node == "" {
-		return fmt.Errorf("%s: %s", c.file, f.sentence)
+		return fmt.Errorf("%s:1:1: %s", c.file, f.sentence)
 	}
 	return fmt.Errorf("%s:%d:%d: %s\n%s", c.file, line, column, f.sentence, strings.TrimRight(node, "\n"))
 }

@@ -108,7 +108,7 @@ func (c *conversionsShowCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
-	held, account, err := app.store.Conversion(g.ctx, c.Conversion)
+	held, account, callID, err := app.store.Conversion(g.ctx, c.Conversion)
 	if errors.Is(err, store.ErrNotFound) {
 		return usageError{fmt.Errorf("there is no conversion %d; “calltally conversions list” names them", c.Conversion)}
 	}
@@ -123,7 +123,7 @@ func (c *conversionsShowCommand) Run(g *globals) error {
 		shown := struct {
 			conversionJSON
 			Changes []changeJSON `json:"changes"`
-		}{conversionOf(held, account, ""), []changeJSON{}}
+		}{conversionOf(held, account, callID), []changeJSON{}}
 		for _, change := range changes {
 			shown.Changes = append(shown.Changes, changeOf(change))
 		}

@@ -19,23 +19,26 @@ type uploadsListCommand struct {
 }
 
 type uploadJSON struct {
-	Upload     int64  `json:"upload"`
-	Account    string `json:"account"`
-	Source     string `json:"source"`
-	File       string `json:"file"`
-	Takes      string `json:"takes"`
-	Size       int64  `json:"size"`
-	ReceivedAt string `json:"received_at"`
-	DecidedAt  string `json:"decided_at"`
-	State      string `json:"state"`
-	Code       string `json:"code"`
-	SameAs     int64  `json:"same_as"`
-	Rows       int    `json:"rows"`
-	Created    int    `json:"created"`
-	Updated    int    `json:"updated"`
-	Unchanged  int    `json:"unchanged"`
-	Waiting    int    `json:"waiting"`
-	Rejected   int    `json:"rejected"`
+	Upload      int64  `json:"upload"`
+	Account     string `json:"account"`
+	Source      string `json:"source"`
+	File        string `json:"file"`
+	Takes       string `json:"takes"`
+	Size        int64  `json:"size"`
+	ReceivedAt  string `json:"received_at"`
+	DecidedAt   string `json:"decided_at"`
+	State       string `json:"state"`
+	Code        string `json:"code"`
+	SameAs      int64  `json:"same_as"`
+	Rows        int    `json:"rows"`
+	Created     int    `json:"created"`
+	Updated     int    `json:"updated"`
+	Incremented int    `json:"incremented"`
+	Repeated    int    `json:"repeated"`
+	Unchanged   int    `json:"unchanged"`
+	Ignored     int    `json:"ignored"`
+	Waiting     int    `json:"waiting"`
+	Rejected    int    `json:"rejected"`
 }
 
 func (c *uploadsListCommand) Run(g *globals) error {
@@ -57,7 +60,7 @@ func (c *uploadsListCommand) Run(g *globals) error {
 		return l.add(uploadJSON{
 			Upload: u.ID, Account: u.Account, Source: u.Source, File: u.Name, Takes: string(u.Takes), Size: u.Size, ReceivedAt: u.ReceivedAt.String(), DecidedAt: u.DecidedAt.String(),
 			State: state, Code: code, SameAs: u.SameAs, Rows: t.Rows, Created: t.Of(conversion.Created), Updated: t.Of(conversion.Updated),
-			Unchanged: t.Of(conversion.Unchanged), Waiting: t.Of(conversion.Waiting), Rejected: t.Of(conversion.Rejected),
+			Incremented: t.Of(conversion.Incremented), Repeated: t.Of(conversion.Repeated), Unchanged: t.Of(conversion.Unchanged), Ignored: t.Of(conversion.Ignored), Waiting: t.Of(conversion.Waiting), Rejected: t.Of(conversion.Rejected),
 		}, u.ID, clipped(orDash(u.Account), 8), u.ReceivedAt.Time().Format("01-02 15:04"), clipped(u.Name, 22), state, rows)
 	})
 	if err != nil {

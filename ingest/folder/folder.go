@@ -86,6 +86,7 @@ func (f *Folder) Deliveries(ctx context.Context) iter.Seq2[*ingest.Delivery, err
 		}
 		for _, name := range complete {
 			claimed, err := claim(root, name)
+			f.forget(name)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // someone took it away
 			}
@@ -119,18 +120,23 @@ func (f *Folder) open() (*os.Root, error) {
 // makes it a delivery of its own, even if a file of that name comes again.
 const tokenMark = "~"
 
-// claimedFiles lists the files in work/.
+// claimedFiles lists the files in work/, oldest first.
 func claimedFiles(root *os.Root) ([]string, error) {
 	entries, err := readDir(root, workFolder)
 	if err != nil {
 		return nil, err
 	}
+	changed := map[string]time.Time{}
 	var names []string
 	for _, e := range entries {
-		if e.Type().IsRegular() && strings.Contains(e.Name(), tokenMark) {
-			names = append(names, e.Name())
+		info, err := e.Info()
+		if err != nil || !e.Type().IsRegular() || !strings.Contains(e.Name(), tokenMark) {
+			continue
 		}
+		names = append(names, e.Name())
+		changed[e.Name()] = info.ModTime()
 	}
+	slices.SortStableFunc(names, func(a, b string) int { return changed[a].Compare(changed[b]) })
 	return names, nil
 }
 
@@ -192,14 +198,24 @@ func temporary(name string) bool {
 func claim(root *os.Root, name string) (string, error) {
 	var token [8]byte
 	_, _ = rand.Read(token[:]) // never fails
-	claimed := hex.EncodeToString(token[:]) + tokenMark + name
-	if len(claimed) > 250 {
-		claimed = claimed[:200] + filepath.Ext(claimed)
-	}
+	claimed := hex.EncodeToString(token[:]) + tokenMark + shortName(name, 200)
 	if err := root.Rename(name, filepath.Join(workFolder, claimed)); err != nil {
 		return "", fmt.Errorf("claim file: %w", err)
 	}
 	return claimed, errors.Join(syncDir(root, "."), syncDir(root, workFolder))
+}
+
+// shortName cuts a name to so many bytes and keeps its extension, if that is
+// short itself.
+func shortName(name string, most int) string {
+	if len(name) <= most {
+		return name
+	}
+	extension := filepath.Ext(name)
+	if len(extension) > 10 {
+		extension = ""
+	}
+	return strings.ToValidUTF8(name[:most-len(extension)], "") + extension
 }
 
 // syncDir makes the names in a folder durable. File systems that can't (some
@@ -307,8 +323,8 @@ func (f *Folder) Wake(ctx context.Context) error {
 	if err := watcher.Add(f.Path); err != nil {
 		return fmt.Errorf("watch folder: %w", err)
 	}
-	if f.settling() {
-		return pause(ctx, f.Settle)
+	if wait := f.Settling(); wait > 0 {
+		return pause(ctx, wait)
 	}
 	for {
 		select {
@@ -324,11 +340,21 @@ func (f *Folder) Wake(ctx context.Context) error {
 	}
 }
 
-// settling reports whether a file was seen that may be complete soon.
-func (f *Folder) settling() bool {
+// Settling returns how long to wait if a file was seen that may be complete then.
+func (f *Folder) Settling() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.seen) > 0
+	if len(f.seen) == 0 {
+		return 0
+	}
+	return max(f.Settle, time.Millisecond)
+}
+
+// forget drops what is known of a file that is no longer there.
+func (f *Folder) forget(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.seen, name)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

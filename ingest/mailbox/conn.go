@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -31,8 +32,41 @@ type Server struct {
 // that has no deadlines and no contexts: each wait here has both.
 type conn struct {
 	client *imapclient.Client
+	wire   *patientConn
 	woken  chan struct{}
 }
+
+// patientConn renews a deadline with every byte that comes, while an answer is
+// awaited. The client library's own deadline counts for a whole mail, however
+// large it is and however steadily it arrives.
+type patientConn struct {
+	net.Conn
+	waiting atomic.Bool
+}
+
+func (p *patientConn) Read(b []byte) (int, error) {
+	var deadline time.Time
+	if p.waiting.Load() {
+		deadline = time.Now().Add(commandTimeout)
+	}
+	if err := p.Conn.SetReadDeadline(deadline); err != nil {
+		return 0, err
+	}
+	n, err := p.Conn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		p.Conn.Close() // the library would read on, and wait again each time
+	}
+	return n, err
+}
+
+// await begins to wait for an answer; a read that began before gets a deadline.
+func (p *patientConn) await() {
+	p.waiting.Store(true)
+	_ = p.Conn.SetReadDeadline(time.Now().Add(commandTimeout)) // a closed connection fails at its next use
+}
+
+// SetReadDeadline is the library's; ours counts.
+func (p *patientConn) SetReadDeadline(time.Time) error { return nil }
 
 // dial connects and logs in.
 func dial(ctx context.Context, server Server) (*conn, error) {
@@ -59,6 +93,7 @@ func dial(ctx context.Context, server Server) (*conn, error) {
 
 // greet makes the session on a connection, with TLS before anything secret.
 func (c *conn) greet(ctx context.Context, raw net.Conn, server Server) (err error) {
+	c.wire = &patientConn{Conn: raw}
 	options := &imapclient.Options{TLSConfig: server.TLS, UnilateralDataHandler: &imapclient.UnilateralDataHandler{
 		Mailbox: func(data *imapclient.UnilateralDataMailbox) {
 			if data.NumMessages != nil {
@@ -71,13 +106,13 @@ func (c *conn) greet(ctx context.Context, raw net.Conn, server Server) (err erro
 	}}
 	switch {
 	case server.Plain:
-		c.client = imapclient.New(raw, options)
+		c.client = imapclient.New(c.wire, options)
 	case server.StartTLS:
-		if c.client, err = imapclient.NewStartTLS(raw, options); err != nil {
+		if c.client, err = imapclient.NewStartTLS(c.wire, options); err != nil {
 			return err
 		}
 	default:
-		secure := tls.Client(raw, server.TLS)
+		secure := tls.Client(c.wire, server.TLS)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return err
 		}
@@ -95,6 +130,8 @@ func (c *conn) do(ctx context.Context, what string, f func() error) error {
 }
 
 func (c *conn) within(ctx context.Context, what string, f func() error) error {
+	c.wire.await()
+	defer c.wire.waiting.Store(false)
 	stop := context.AfterFunc(ctx, func() { c.client.Close() })
 	err := f()
 	if !stop() && ctx.Err() != nil {
@@ -144,6 +181,8 @@ type fetched struct {
 var (
 	errGone = errors.New("the mail is gone")
 	errCut  = errors.New("the mail arrived cut short")
+	// errTooLong says that a mail is larger than the server had said.
+	errTooLong = errors.New("the mail is larger than the server said")
 )
 
 // fetch copies a mail into the spool folder without marking it read. A mail
@@ -156,7 +195,7 @@ func (c *conn) fetch(ctx context.Context, uid imap.UID, limit int64, spool strin
 	f := &fetched{path: filepath.Join(spool, "mail.eml"), size: size, tooLarge: size > limit}
 	section := &imap.FetchItemBodySection{Peek: true}
 	if f.tooLarge {
-		section.Specifier = imap.PartSpecifierHeader
+		section.Specifier, limit = imap.PartSpecifierHeader, max(limit, maxHeader)
 	}
 	out, err := os.Create(f.path)
 	if err != nil {
@@ -166,7 +205,7 @@ func (c *conn) fetch(ctx context.Context, uid imap.UID, limit int64, spool strin
 	digest := sha256.New()
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	err = c.within(ctx, "fetch mail", func() error { return c.copySection(uid, section, io.MultiWriter(out, digest)) })
+	err = c.within(ctx, "fetch mail", func() error { return c.copySection(uid, section, limit, io.MultiWriter(out, digest)) })
 	if err != nil {
 		return nil, err
 	}
@@ -174,27 +213,37 @@ func (c *conn) fetch(ctx context.Context, uid imap.UID, limit int64, spool strin
 	return f, out.Close()
 }
 
-// size asks how large a mail is before any of it is fetched.
+// size asks how large a mail is before any of it is fetched. Another session's
+// change of the mail's flags may be told first and without the size; then it is
+// asked again.
 func (c *conn) size(ctx context.Context, uid imap.UID) (size int64, err error) {
-	found := false
-	err = c.do(ctx, "fetch size", func() error {
-		messages, err := c.client.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, RFC822Size: true}).Collect()
-		for _, m := range messages {
-			if m.UID == uid {
-				size, found = m.RFC822Size, true
+	const tries = 3
+	for range tries {
+		known := false
+		err = c.do(ctx, "fetch size", func() error {
+			messages, err := c.client.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, RFC822Size: true}).Collect()
+			for _, m := range messages {
+				if m.UID == uid {
+					known, size = true, max(size, m.RFC822Size)
+				}
 			}
+			return err
+		})
+		switch {
+		case err != nil:
+			return 0, err
+		case !known:
+			return 0, errGone
+		case size > 0:
+			return size, nil
 		}
-		return err
-	})
-	if err == nil && !found {
-		err = errGone
 	}
-	return size, err
+	return 0, errors.New("the server doesn't tell the mail's size")
 }
 
 // copySection streams one section of a mail. It counts only if every byte of
 // the literal came and the server said that it was done.
-func (c *conn) copySection(uid imap.UID, section *imap.FetchItemBodySection, to io.Writer) error {
+func (c *conn) copySection(uid imap.UID, section *imap.FetchItemBodySection, limit int64, to io.Writer) error {
 	cmd := c.client.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
 	result := errGone
 	for message := cmd.Next(); message != nil; message = cmd.Next() {
@@ -203,12 +252,19 @@ func (c *conn) copySection(uid imap.UID, section *imap.FetchItemBodySection, to 
 			if !ok || body.Literal == nil {
 				continue
 			}
-			n, err := io.Copy(to, body.Literal)
+			if body.Literal.Size() > limit {
+				c.abandon(body.Literal)
+				return errTooLong
+			}
+			disk := &diskWriter{w: to}
+			n, err := io.Copy(disk, body.Literal)
 			switch {
-			case err != nil:
-				result = err
-			case n != body.Literal.Size():
-				result = errCut
+			case disk.err != nil:
+				c.abandon(body.Literal)
+				return disk.err
+			case err != nil || n != body.Literal.Size():
+				c.abandon(body.Literal)
+				return errors.Join(errCut, err)
 			default:
 				result = nil
 			}
@@ -218,6 +274,14 @@ func (c *conn) copySection(uid imap.UID, section *imap.FetchItemBodySection, to 
 		return err
 	}
 	return result
+}
+
+// abandon ends the connection in the middle of a literal. The library waits for
+// its end and must not read on from where the connection broke.
+func (c *conn) abandon(literal io.Reader) {
+	c.wire.Close()
+	_, _ = io.Copy(io.Discard, literal) // fails at once
+	c.client.Close()
 }
 
 // file puts a mail away: moved where that is safe, else marked with a keyword.
@@ -276,8 +340,9 @@ func (c *conn) idle(ctx context.Context) error {
 	default:
 	}
 	var idling *imapclient.IdleCommand
-	fresh := context.WithoutCancel(ctx)
-	err := c.do(fresh, "idle", func() (err error) { idling, err = c.client.Idle(); return err })
+	began, parted := parting(ctx)
+	defer parted()
+	err := c.do(began, "idle", func() (err error) { idling, err = c.client.Idle(); return err })
 	if err != nil {
 		return err
 	}
@@ -287,5 +352,16 @@ func (c *conn) idle(ctx context.Context) error {
 	case <-c.client.Closed():
 		return errors.New("the server ended the connection")
 	}
-	return c.do(fresh, "end idle", func() error { return errors.Join(idling.Close(), idling.Wait()) })
+	ending, ended := parting(ctx)
+	defer ended()
+	return c.do(ending, "end idle", func() error { return errors.Join(idling.Close(), idling.Wait()) })
+}
+
+// parting returns a context that outlives ctx by a few seconds, in which to end
+// what was begun.
+func parting(ctx context.Context) (context.Context, context.CancelFunc) {
+	const grace = 4 * time.Second
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return later, func() { stop(); cancel() }
 }

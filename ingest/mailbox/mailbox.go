@@ -4,12 +4,14 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,8 +37,9 @@ type Mailbox struct {
 	Idle bool
 	Log  *slog.Logger
 
-	mu   sync.Mutex
-	conn *conn
+	mu       sync.Mutex
+	conn     *conn
+	suspects map[imap.UID]bool
 }
 
 const (
@@ -63,18 +66,60 @@ func (m *Mailbox) Deliveries(ctx context.Context) iter.Seq2[*ingest.Delivery, er
 			yield(nil, err)
 			return
 		}
-		for _, uid := range uids {
+		for _, uid := range m.suspectsLast(uids) {
 			more, err := m.deliver(ctx, c, uid, yield)
+			if err == nil && more {
+				continue
+			}
 			if err != nil {
-				m.drop()
-				yield(nil, fmt.Errorf("mail %d: %w", uid, err))
-				return
+				m.suspect(uid)
 			}
 			if !more {
+				m.drop()
+				if err != nil {
+					m.Log.Warn("mail not put away; it is looked at again", "source", m.Label, "uid", uid, "error", err)
+				}
+				return
+			}
+			if !yield(nil, fmt.Errorf("mail %d: %w", uid, err)) || !refusedByServer(err) {
+				m.drop()
 				return
 			}
 		}
 	}
+}
+
+// refusedByServer reports whether the server said no to a command, after which
+// the connection goes on.
+func refusedByServer(err error) bool {
+	var no *imap.Error
+	return errors.As(err, &no) && no.Type != imap.StatusResponseTypeBye
+}
+
+// suspect notes a mail that could not be had. It comes last from now on, so that
+// it delays no other.
+func (m *Mailbox) suspect(uid imap.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.suspects == nil {
+		m.suspects = map[imap.UID]bool{}
+	}
+	m.suspects[uid] = true
+}
+
+func (m *Mailbox) suspectsLast(uids []imap.UID) []imap.UID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	slices.SortStableFunc(uids, func(a, b imap.UID) int {
+		switch {
+		case m.suspects[a] == m.suspects[b]:
+			return cmp.Compare(a, b)
+		case m.suspects[a]:
+			return 1
+		}
+		return -1
+	})
+	return uids
 }
 
 // deliver fetches one mail and yields what is in it. An error is the
@@ -82,7 +127,7 @@ func (m *Mailbox) Deliveries(ctx context.Context) iter.Seq2[*ingest.Delivery, er
 func (m *Mailbox) deliver(ctx context.Context, c *conn, uid imap.UID, yield func(*ingest.Delivery, error) bool) (more bool, err error) {
 	spool, err := os.MkdirTemp("", "calltally-mail-")
 	if err != nil {
-		return false, fmt.Errorf("make spool folder: %w", err)
+		return true, fmt.Errorf("make spool folder: %w", err)
 	}
 	defer os.RemoveAll(spool)
 	fetched, err := c.fetch(ctx, uid, m.MaxBytes, spool)
@@ -91,11 +136,11 @@ func (m *Mailbox) deliver(ctx context.Context, c *conn, uid imap.UID, yield func
 		return true, nil
 	}
 	if err != nil {
-		return false, err
+		return true, err
 	}
 	message, err := takeApart(fetched.path, spool)
 	if err != nil {
-		return false, err
+		return true, err
 	}
 	if why := message.skip; why != "" {
 		m.Log.Info("mail not read", "source", m.Label, "uid", uid, "why", why)
@@ -218,6 +263,6 @@ func (m *Mailbox) Probe(ctx context.Context) (string, error) {
 }
 
 const (
-	commandTimeout = 60 * time.Second
-	fetchTimeout   = 10 * time.Minute
+	commandTimeout = 60 * time.Second // for an answer to begin, and between its bytes
+	fetchTimeout   = 30 * time.Minute // for a whole mail
 )

@@ -2,20 +2,25 @@ package mailbox
 
 import (
 	"bufio"
-	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
+	"mime/quotedprintable"
+	netmail "net/mail"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/emersion/go-message"
 	"github.com/emersion/go-message/mail"
 	"github.com/emersion/go-message/textproto"
+	"golang.org/x/text/encoding/htmlindex"
 
 	"calltally/conversion"
 	"calltally/ingest"
@@ -55,7 +60,7 @@ func takeApart(path, spool string) (*letter, error) {
 	defer in.Close()
 	w := &walker{spool: spool}
 	head, err := textproto.ReadHeader(bufio.NewReader(io.LimitReader(in, maxHeader)))
-	m := &letter{mail: readMail(mail.Header{Header: headerOf(head)})}
+	m := &letter{mail: readMail(headerOf(head))}
 	m.skip = skipped(headerOf(head))
 	if m.skip != "" {
 		return m, nil
@@ -70,8 +75,13 @@ func takeApart(path, spool string) (*letter, error) {
 		return nil, w.disk
 	}
 	m.files = w.chosen()
-	if len(m.files) == 0 {
+	switch {
+	case len(m.files) == 0 || w.encrypted && len(w.tables) == 0:
 		m.files = []file{{name: "mail.eml", path: path, refusal: noFile(err, w)}}
+	case err != nil && !slices.ContainsFunc(m.files, func(f file) bool { return f.refusal != nil }):
+		// What lies behind the damage is not lost without a word.
+		m.files = append(m.files, file{name: "mail.eml", path: path, refusal: conversion.Refuse(conversion.NotATable,
+			"The mail is damaged, and files behind the damage can't be read. Send again what is missing from this report.")})
 	}
 	return m, nil
 }
@@ -91,20 +101,18 @@ func noFile(err error, w *walker) *conversion.Refusal {
 }
 
 // readMail reads who sent a mail to whom.
-func readMail(h mail.Header) ingest.Mail {
-	var m ingest.Mail
-	if from, err := h.AddressList("From"); err == nil && len(from) == 1 && h.FieldsByKey("From").Len() == 1 {
-		m.From = strings.ToLower(from[0].Address)
-	}
-	m.Subject = oneLine(decodeWords(h.Get("Subject")))
-	m.MessageID, _ = h.MessageID()
-	m.References, _ = h.MsgIDList("References")
-	m.Automatic = automatic(h.Header)
+func readMail(h message.Header) ingest.Mail {
+	m := ingest.Mail{From: sender(h), Subject: oneLine(decodeWords(h.Get("Subject"))), Automatic: automatic(h)}
+	ids := mail.Header{Header: h}
+	m.MessageID, _ = ids.MessageID()
+	m.References, _ = ids.MsgIDList("References")
 	// What the server wrote comes before what the sender wrote.
+	seen := map[string]bool{}
 	for _, field := range []string{"X-Original-To", "Delivered-To", "Envelope-To", "To", "Cc"} {
 		for fields := h.FieldsByKey(field); fields.Next(); {
 			for _, address := range addresses(fields.Value()) {
-				if !slices.Contains(m.Recipients, address) {
+				if !seen[address] && len(m.Recipients) < maxRecipients {
+					seen[address] = true
 					m.Recipients = append(m.Recipients, address)
 				}
 			}
@@ -113,28 +121,66 @@ func readMail(h mail.Header) ingest.Mail {
 	return m
 }
 
+// maxRecipients is how many recipients are looked at.
+const maxRecipients = 500
+
+// sender is the one address that a mail comes from; "" if it names none, several,
+// or a group.
+func sender(h message.Header) string {
+	if h.FieldsByKey("From").Len() != 1 {
+		return ""
+	}
+	value := h.Get("From")
+	if group.MatchString(quoted.ReplaceAllString(value, "")) {
+		return ""
+	}
+	from := addresses(value)
+	if len(from) != 1 || strings.Count(quoted.ReplaceAllString(value, ""), "@") > 1 || len(angular.FindAllString(value, 2)) > 1 ||
+		strings.Contains(quoted.ReplaceAllString(value, ""), "@") && angular.MatchString(value) {
+		return ""
+	}
+	return from[0]
+}
+
+var (
+	quoted  = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\([^)]*\)|<[^>]*>`)
+	group   = regexp.MustCompile(`[:;]`)
+	angular = regexp.MustCompile(`<([^<>@\s]+@[^<>@\s]+)>`)
+)
+
+// addresses reads a list of addresses. One that is badly written doesn't spoil
+// the others.
 func addresses(list string) []string {
+	parser := netmail.AddressParser{WordDecoder: words}
 	var found []string
-	parsed, err := mail.ParseAddressList(list)
-	if err != nil {
-		if list = strings.Trim(strings.TrimSpace(list), "<>"); strings.Count(list, "@") == 1 && !strings.ContainsAny(list, " ,\"") {
-			return []string{strings.ToLower(list)}
+	if parsed, err := parser.ParseList(list); err == nil {
+		for _, a := range parsed {
+			found = append(found, a.Address)
+		}
+	} else if bare := angular.FindAllStringSubmatch(list, maxRecipients); bare != nil {
+		for _, m := range bare {
+			found = append(found, m[1])
+		}
+	} else if list = strings.TrimSpace(list); strings.Count(list, "@") == 1 && !strings.ContainsAny(list, " ,\"") {
+		found = append(found, list)
+	}
+	kept := found[:0]
+	for _, address := range found {
+		if oneLine(address) == address {
+			kept = append(kept, strings.ToLower(address))
 		}
 	}
-	for _, a := range parsed {
-		found = append(found, strings.ToLower(a.Address))
-	}
-	return found
+	return kept
 }
 
 // skipped says why a mail must not be read: bounces, answers of programs, and
 // our own reports.
 func skipped(h message.Header) string {
-	from := strings.ToLower(h.Get("From"))
+	from, _, _ := strings.Cut(sender(h), "@")
 	switch {
 	case h.Has("X-Calltally-Report"):
 		return "our own report"
-	case strings.TrimSpace(h.Get("Return-Path")) == "<>", strings.Contains(from, "mailer-daemon@"), strings.Contains(from, "postmaster@"):
+	case strings.TrimSpace(h.Get("Return-Path")) == "<>", from == "mailer-daemon", from == "postmaster":
 		return "a bounce"
 	case strings.HasPrefix(strings.ToLower(strings.TrimSpace(h.Get("Auto-Submitted"))), "auto-replied"):
 		return "an automatic reply"
@@ -181,10 +227,10 @@ func (w *walker) read(in io.Reader, depth int) error {
 	if entity == nil {
 		return err
 	}
-	return w.entity(entity, depth)
+	return w.entity(entity, depth, err)
 }
 
-func (w *walker) entity(e *message.Entity, depth int) error {
+func (w *walker) entity(e *message.Entity, depth int, encoding error) error {
 	if w.parts++; w.parts > maxParts || depth > maxDepth {
 		return errTooComplex
 	}
@@ -199,7 +245,7 @@ func (w *walker) entity(e *message.Entity, depth int) error {
 	if kind == "message/rfc822" {
 		return w.read(e.Body, depth+1)
 	}
-	return w.leaf(e, kind)
+	return w.leaf(e, kind, encoding)
 }
 
 func (w *walker) multipart(parts message.MultipartReader, depth int) error {
@@ -212,7 +258,7 @@ func (w *walker) multipart(parts message.MultipartReader, depth int) error {
 		if part == nil {
 			return err
 		}
-		if err := w.entity(part, depth+1); err != nil {
+		if err := w.entity(part, depth+1, err); err != nil {
 			return err
 		}
 	}
@@ -221,25 +267,30 @@ func (w *walker) multipart(parts message.MultipartReader, depth int) error {
 // tableTypes are the declared types of tables; the type is a hint only.
 var tableTypes = []string{"text/csv", "application/csv", "text/x-csv", "application/x-csv", "text/comma-separated-values", "text/tab-separated-values"}
 
-// documentTypes are attachments that people send in place of a CSV file: they
-// are answered, where pictures, signatures and calendars are not.
-var documentTypes = []string{"application/pdf", "application/zip", "application/gzip", "application/x-gzip", "application/ms-tnef", "application/vnd.ms-tnef"}
+// ornaments are the beginnings of types that come with mail as a matter of
+// course. Any other attachment is answered, even if it can't be read.
+var ornaments = []string{"image/", "audio/", "video/", "text/calendar", "text/x-vcard", "text/vcard", "application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature", "application/ics"}
 
-// leaf copies an attachment that may be a file to read.
-func (w *walker) leaf(e *message.Entity, kind string) error {
+// leaf copies an attachment that may be a file to read. encoding is the trouble
+// with its transfer encoding, if there was any.
+func (w *walker) leaf(e *message.Entity, kind string, encoding error) error {
 	name := fileName(e.Header)
 	disposition, _, _ := e.Header.ContentDisposition()
 	attached := name != "" || strings.EqualFold(disposition, "attachment")
 	extension := strings.ToLower(filepath.Ext(name))
 	table := slices.Contains(tableTypes, kind) || slices.Contains([]string{".csv", ".txt", ".tsv"}, extension) ||
 		attached && (kind == "text/plain" || kind == "application/octet-stream" && extension == "")
-	document := attached && (slices.Contains(documentTypes, kind) || strings.HasPrefix(kind, "application/vnd.") || kind == "application/octet-stream" || kind == "text/html" || kind == "application/msword")
-	if !table && !document || isOwnResults(name) {
+	ornament := slices.ContainsFunc(ornaments, func(start string) bool { return strings.HasPrefix(kind, start) }) || slices.Contains([]string{".vcf", ".ics", ".p7s", ".asc"}, extension) && !w.encrypted
+	if !table && (!attached || ornament) || isOwnResults(name) {
 		return nil
 	}
-	f, err := w.copy(e.Body, name)
+	body, refusal := decoded(e, encoding)
+	f, err := w.copy(body, name)
 	if err != nil {
 		return err
+	}
+	if refusal != nil {
+		f.refusal = refusal
 	}
 	if table {
 		w.tables = append(w.tables, f)
@@ -247,6 +298,31 @@ func (w *walker) leaf(e *message.Entity, kind string) error {
 		w.others = append(w.others, f)
 	}
 	return nil
+}
+
+// decoded returns a part's content where the mail library could not tell the
+// transfer encoding: one with a comment is read without it.
+func decoded(e *message.Entity, encoding error) (io.Reader, *conversion.Refusal) {
+	if encoding == nil || !message.IsUnknownEncoding(encoding) {
+		return e.Body, nil
+	}
+	name, _, _ := strings.Cut(strings.ToLower(e.Header.Get("Content-Transfer-Encoding")), "(")
+	switch name = strings.TrimSpace(name); name {
+	case "base64":
+		return base64.NewDecoder(base64.StdEncoding, e.Body), nil
+	case "quoted-printable":
+		return quotedprintable.NewReader(e.Body), nil
+	case "7bit", "8bit", "binary", "":
+		return e.Body, nil
+	}
+	return e.Body, conversion.Refuse(conversion.NotATable, "The attachment is encoded as %q, which can't be read. Send it again as base64, as every mail program does.", clip(name, 40))
+}
+
+func clip(text string, n int) string {
+	if runes := []rune(text); len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return text
 }
 
 // isOwnResults reports whether a file has the name of a results file of ours.
@@ -300,6 +376,9 @@ func fileName(h message.Header) string {
 		value := h.Get(field.header)
 		_, parameters, err := mime.ParseMediaType(value)
 		name := parameters[field.parameter]
+		if name == "" {
+			name = extendedName(value)
+		}
 		if err != nil && name == "" {
 			if m := bareName.FindStringSubmatch(value); m != nil {
 				name = strings.TrimSpace(m[1] + m[2])
@@ -312,11 +391,45 @@ func fileName(h message.Header) string {
 	return ""
 }
 
+var extended = regexp.MustCompile(`(?i)name\*(?:0\*)?\s*=\s*([A-Za-z0-9._-]+)'[^']*'([^;\s"]+)`)
+
+// extendedName reads filename*=iso-8859-1”M%E4rz.csv, whose character set the
+// standard library doesn't know.
+func extendedName(value string) string {
+	m := extended.FindStringSubmatch(value)
+	if m == nil {
+		return ""
+	}
+	raw, err := url.PathUnescape(m[2])
+	if err != nil {
+		return ""
+	}
+	r, err := charsetReader(m[1], strings.NewReader(raw))
+	if err != nil {
+		return raw
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return raw
+	}
+	return string(text)
+}
+
+// words decodes =?windows-1252?q?…?= in any character set that the web knows.
+var words = &mime.WordDecoder{CharsetReader: charsetReader}
+
+func charsetReader(charset string, in io.Reader) (io.Reader, error) {
+	known, err := htmlindex.Get(charset)
+	if err != nil {
+		return nil, err
+	}
+	return known.NewDecoder().Reader(in), nil
+}
+
 // decodeWords decodes =?utf-8?q?…?= wherever it stands; what can't be decoded
 // stays.
 func decodeWords(text string) string {
-	decoder := mime.WordDecoder{CharsetReader: func(string, io.Reader) (io.Reader, error) { return nil, errors.New("unknown charset") }}
-	if decoded, err := decoder.DecodeHeader(text); err == nil {
+	if decoded, err := words.DecodeHeader(text); err == nil {
 		return decoded
 	}
 	return text
@@ -324,11 +437,10 @@ func decodeWords(text string) string {
 
 // oneLine removes what would let a text break out of its header line.
 func oneLine(text string) string {
-	text = strings.ToValidUTF8(text, "")
-	return strings.TrimSpace(string(bytes.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7F {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
 			return -1
 		}
 		return r
-	}, []byte(text))))
+	}, strings.ToValidUTF8(text, "")))
 }

@@ -19,7 +19,8 @@ CREATE TABLE call (
     called         INTEGER NOT NULL,
     campaign       TEXT NOT NULL DEFAULT '',
     publisher      TEXT NOT NULL DEFAULT '',
-    status         TEXT NOT NULL DEFAULT ''
+    status         TEXT NOT NULL DEFAULT '',
+    corrected      INTEGER NOT NULL DEFAULT 0 CHECK (corrected IN (0, 1)) -- by a later log entry
 ) STRICT;
 CREATE UNIQUE INDEX call_by_call_id ON call (account, call_id);
 CREATE INDEX call_by_caller ON call (account, caller, start_ms);
@@ -53,7 +54,8 @@ CREATE TABLE upload (
     waiting      INTEGER NOT NULL DEFAULT 0 CHECK (waiting >= 0), -- rows that wait for their call
     diagnosis    TEXT NOT NULL DEFAULT '',
     cursor_line  INTEGER NOT NULL DEFAULT 0, -- the last line decided
-    same_as      INTEGER NOT NULL DEFAULT 0, -- an earlier upload of the same bytes
+    same_as      INTEGER NOT NULL DEFAULT 0, -- the first upload of the same bytes
+    repeats      INTEGER NOT NULL DEFAULT 0, -- the newest before this one
     mail         TEXT NOT NULL DEFAULT '{}', -- what a reply needs to know, JSON
     UNIQUE (source, origin, digest),
     CHECK ((state = 'refused') = (refusal_code <> '')),
@@ -61,6 +63,7 @@ CREATE TABLE upload (
 ) STRICT;
 CREATE INDEX upload_to_decide ON upload (id) WHERE state IN ('received', 'deciding');
 CREATE INDEX upload_by_digest ON upload (account, digest);
+CREATE INDEX upload_by_name ON upload (source, name);
 CREATE INDEX upload_waiting ON upload (id) WHERE waiting > 0;
 
 -- An upload's bytes as they came, in parts of equal size.
@@ -87,6 +90,7 @@ CREATE TABLE conversion (
     account         INTEGER NOT NULL REFERENCES account (id),
     key             BLOB NOT NULL,
     nth             INTEGER NOT NULL CHECK (nth >= 0), -- counts conversions under one key
+    changes         INTEGER NOT NULL CHECK (changes > 0), -- the ledger's entries for it
     call            INTEGER NOT NULL, -- 0 for a web conversion
     occurred_ms     INTEGER NOT NULL,
     sale            INTEGER, -- NULL if none was given
@@ -111,6 +115,7 @@ CREATE INDEX conversion_by_reference ON conversion (account, reference_id) WHERE
 CREATE TABLE change (
     id            INTEGER PRIMARY KEY, -- upload and line that caused it
     conversion    INTEGER NOT NULL REFERENCES conversion (id),
+    seq           INTEGER NOT NULL CHECK (seq >= 0), -- counts the conversion's changes
     verdict       TEXT NOT NULL CHECK (verdict IN ('created', 'updated', 'incremented', 'repeated')),
     at_ms         INTEGER NOT NULL,
     effective     INTEGER NOT NULL, -- yyyymmdd in the account's zone
@@ -120,10 +125,11 @@ CREATE TABLE change (
     payout_after  INTEGER,
     details       TEXT NOT NULL DEFAULT '', -- what else changed, JSON
     rule          TEXT NOT NULL DEFAULT '',
-    CHECK ((verdict IN ('created', 'repeated')) = (conversion = id))
+    CHECK ((verdict IN ('created', 'repeated')) = (conversion = id)),
+    CHECK ((seq = 0) = (conversion = id))
 ) STRICT;
 -- A change that created its conversion shares its id and needs no entry.
-CREATE INDEX change_by_conversion ON change (conversion, id) WHERE conversion <> id;
+CREATE UNIQUE INDEX change_by_conversion ON change (conversion, seq) WHERE conversion <> id;
 
 -- Rows that were applied and must not be applied again.
 CREATE TABLE fingerprint (

@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestSQLitePragmasAreInForce(t *testing.T) {
+	s := opened(t, filepath.Join(t.TempDir(), "calltally.db"))
+	for _, test := range []struct {
+		pool         *sql.DB
+		pragma, want string
+	}{
+		{s.write, "journal_mode", "wal"}, {s.write, "synchronous", "2"}, {s.write, "foreign_keys", "1"}, {s.write, "busy_timeout", "10000"}, {s.write, "query_only", "0"},
+		{s.readers, "query_only", "1"}, {s.readers, "busy_timeout", "10000"}, {s.readers, "journal_mode", "wal"},
+	} {
+		var got string
+		must(t, test.pool.QueryRowContext(t.Context(), "PRAGMA "+test.pragma).Scan(&got))
+		if got != test.want {
+			t.Errorf("%s is %s, want %s", test.pragma, got, test.want)
+		}
+	}
+}
+
+func TestSQLiteReadersCannotWrite(t *testing.T) {
+	s := opened(t, filepath.Join(t.TempDir(), "calltally.db"))
+	if _, err := s.read.ExecContext(t.Context(), "INSERT INTO account (name) VALUES ('x')"); err == nil {
+		t.Error("a reader wrote")
+	}
+}
+
+func TestSQLiteFilesMayHaveAnyName(t *testing.T) {
+	for _, name := range []string{"with space.db", "100%.db", "what?.db", "no#1.db", "a&b=c.db", "zoë.db"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := opened(t, filepath.Join(dir, name))
+			saved(t, s, "a")
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+				entries, _ := os.ReadDir(dir)
+				t.Errorf("%v; there are %v", err, entries)
+			}
+		})
+	}
+}
+
+func TestOpenRefusesWhatItCannotUse(t *testing.T) {
+	notADatabase := filepath.Join(t.TempDir(), "notes.txt")
+	must(t, os.WriteFile(notADatabase, []byte(strings.Repeat("not a database ", 1000)), 0o600))
+	for _, test := range []struct{ name, setting, part string }{
+		{"an engine that it doesn't have", "mysql://host/db", "name one such as calltally.db"},
+		{"a file in no folder", filepath.Join(t.TempDir(), "missing", "calltally.db"), "open store"},
+		{"a file that is no database", notADatabase, "open store"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, err := Open(t.Context(), test.setting)
+			if err == nil {
+				s.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), test.part) {
+				t.Errorf("error %v, want one that says %q", err, test.part)
+			}
+		})
+	}
+}
+
+func TestSQLiteEndsWithItsContext(t *testing.T) {
+	s := opened(t, filepath.Join(t.TempDir(), "calltally.db"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.EnsureAccounts(ctx, []string{"23"}); err == nil {
+		t.Error("it wrote after its context had ended")
+	}
+	must(t, s.EnsureAccounts(t.Context(), []string{"23"}))
+}
+
+func TestSQLiteMayBeOpenedForTheFirstTimeByManyAtOnce(t *testing.T) {
+	for range 5 {
+		path := filepath.Join(t.TempDir(), "calltally.db")
+		errs := make([]error, 4)
+		var all sync.WaitGroup
+		for i := range errs {
+			all.Go(func() {
+				s, err := Open(t.Context(), path)
+				if err == nil {
+					err = s.Close()
+				}
+				errs[i] = err
+			})
+		}
+		all.Wait()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
