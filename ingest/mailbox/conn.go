@@ -263,7 +263,9 @@ func (c *conn) copySection(uid imap.UID, section *imap.FetchItemBodySection, lim
 				c.abandon(body.Literal)
 				return disk.err
 			case err != nil || n != body.Literal.Size():
-				c.abandon(body.Literal)
+				// The library must not read on from where the connection broke, and
+				// already does so in a goroutine of its own.
+				c.client.Close()
 				return errors.Join(errCut, err)
 			default:
 				result = nil
@@ -276,8 +278,8 @@ func (c *conn) copySection(uid imap.UID, section *imap.FetchItemBodySection, lim
 	return result
 }
 
-// abandon ends the connection in the middle of a literal. The library waits for
-// its end and must not read on from where the connection broke.
+// abandon ends the connection in the middle of a literal that still comes. The
+// library waits until it was read to an end, if only to an error.
 func (c *conn) abandon(literal io.Reader) {
 	c.wire.Close()
 	_, _ = io.Copy(io.Discard, literal) // fails at once
