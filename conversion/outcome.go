@@ -96,6 +96,14 @@ func (t Tally) String() string {
 	return rows + ": " + strings.Join(parts, ", ")
 }
 
+// Clip shortens a text to at most n characters.
+func Clip(text string, n int) string {
+	if runes := []rune(text); len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return text
+}
+
 // Count writes a number with its noun: "1 row", "3 rows", "3 entries".
 func Count(n int, noun string) string {
 	if n == 1 {

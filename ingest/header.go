@@ -265,10 +265,7 @@ func quoteList(names []string) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		if runes := []rune(name); len(runes) > 40 {
-			name = string(runes[:39]) + "…"
-		}
-		fmt.Fprintf(&b, "%q", name)
+		fmt.Fprintf(&b, "%q", conversion.Clip(name, 40))
 	}
 	return b.String()
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,25 +116,18 @@ func (e *evidence) lookAtTime(cell string, line int) {
 	seen := conversion.ReadEvidence(cell)
 	switch seen.Order {
 	case conversion.DateOrderMDY:
-		e.mdy = cmpOr(e.mdy, line)
+		e.mdy = cmp.Or(e.mdy, line)
 	case conversion.DateOrderDMY:
-		e.dmy = cmpOr(e.dmy, line)
+		e.dmy = cmp.Or(e.dmy, line)
 	case conversion.DateOrderAuto:
-		e.either = cmpOr(e.either, line)
+		e.either = cmp.Or(e.either, line)
 	}
 	if seen.MinutesOnly {
 		e.minutesOnly++
 	}
 	if seen.Zoneless {
-		e.zoneless = cmpOr(e.zoneless, line)
+		e.zoneless = cmp.Or(e.zoneless, line)
 	}
-}
-
-func cmpOr(have, line int) int {
-	if have != 0 {
-		return have
-	}
-	return line
 }
 
 // conclude turns the evidence into decisions.

@@ -1,6 +1,7 @@
 package matcher
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -147,7 +148,7 @@ func (d *decider) create(call *conversion.Call) Decision {
 	switch {
 	case call != nil:
 		made.Call, made.OccurredAt = call.ID, call.Start
-		made.Campaign, made.Publisher = orElse(made.Campaign, call.Campaign), orElse(made.Publisher, call.Publisher)
+		made.Campaign, made.Publisher = cmp.Or(made.Campaign, call.Campaign), cmp.Or(made.Publisher, call.Publisher)
 	case claim.Start.Given():
 		made.OccurredAt = claim.Start.First.From
 	}
@@ -158,13 +159,6 @@ func (d *decider) create(call *conversion.Call) Decision {
 		SaleAfter: made.Sale, PayoutAfter: made.Payout, Rule: rule,
 	}
 	return d.applied(conversion.Created, made, change)
-}
-
-func orElse(s, otherwise string) string {
-	if s != "" {
-		return s
-	}
-	return otherwise
 }
 
 // update replaces what the claim gives and leaves what it doesn't.
@@ -179,25 +173,14 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 		after.Sale = claim.Sale
 	}
 	changes := replaceDetails(&after.Details, claim)
-	var rule string
+	var paid string
 	if after.Sale != prior.Sale || len(changes) > 0 {
-		after.Payout, rule = payout(&after, call, d.policy.Account)
-		switch {
-		case !prior.Payout.Given:
-		case !after.Payout.Given:
-			after.Payout = conversion.Cents(0, prior.Payout.Currency)
-		case after.Payout.Currency != prior.Payout.Currency:
-			rule = fmt.Sprintf("payout kept: %s %s can't take the place of %s %s", after.Payout, after.Payout.Currency, prior.Payout, prior.Payout.Currency)
-			after.Payout = prior.Payout
-		}
+		paid = d.repay(prior, &after, call)
 	}
 	if after == *prior {
 		return d.leave(conversion.Unchanged, prior, "")
 	}
-	if after.Payout == prior.Payout && !strings.HasPrefix(rule, "payout kept") {
-		rule = ""
-	}
-	rule = updateTrace(prior, &after, changes, rule)
+	rule := updateTrace(prior, &after, changes, paid)
 	after.Changes++
 	change := &conversion.Change{
 		ID: d.id, Conversion: prior.ID, Seq: prior.Changes, Verdict: conversion.Updated, At: d.policy.Now, Effective: d.policy.Account.Day(d.policy.Now),
@@ -207,8 +190,24 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 	return d.applied(conversion.Updated, &after, change)
 }
 
+// repay computes the payout of a changed conversion and says how it came about;
+// "" if it stays as it was. A payout keeps the currency it began with.
+func (d *decider) repay(prior, after *conversion.Conversion, call *conversion.Call) string {
+	paid, rule := payout(after, call, d.policy.Account)
+	switch held := prior.Payout; {
+	case held.Given && !paid.Given:
+		paid = conversion.Cents(0, held.Currency)
+	case held.Given && paid.Currency != held.Currency:
+		return fmt.Sprintf("payout kept: %s %s can't take the place of %s %s", paid, paid.Currency, held, held.Currency)
+	}
+	if after.Payout = paid; paid == prior.Payout {
+		return ""
+	}
+	return rule
+}
+
 // updateTrace says what an update changed, and then what it pays.
-func updateTrace(prior, after *conversion.Conversion, changes []conversion.DetailChange, rule string) string {
+func updateTrace(prior, after *conversion.Conversion, changes []conversion.DetailChange, paid string) string {
 	var parts []string
 	if after.Sale != prior.Sale {
 		parts = append(parts, fmt.Sprintf("sale %s → %s", nothing(prior.Sale), after.Sale))
@@ -225,8 +224,8 @@ func updateTrace(prior, after *conversion.Conversion, changes []conversion.Detai
 		parts = append(parts, fmt.Sprintf("%s %s → %s", c.Name, before, c.After))
 	}
 	trace := "update: " + strings.Join(parts, ", ")
-	if rule != "" {
-		trace += "; " + rule
+	if paid != "" {
+		trace += "; " + paid
 	}
 	return trace
 }

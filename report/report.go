@@ -54,7 +54,7 @@ type Attachment struct {
 
 // Subject is the subject of a report's mail.
 func (r *Report) Subject() string {
-	return r.headline() + " – " + clip(r.Upload.Name, 60)
+	return r.headline() + " – " + conversion.Clip(r.Upload.Name, 60)
 }
 
 // headline says in a few words how it went.
@@ -98,15 +98,7 @@ func Sent(header, cells []string) string {
 			break
 		}
 	}
-	return clip(b.String(), most)
-}
-
-// clip shortens a text to at most n characters.
-func clip(text string, n int) string {
-	if runes := []rune(text); len(runes) > n {
-		return string(runes[:n-1]) + "…"
-	}
-	return text
+	return conversion.Clip(b.String(), most)
 }
 
 // FileNames are the names of an upload's report files.

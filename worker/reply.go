@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,7 +112,7 @@ func (w *Worker) Told(ctx context.Context, upload *conversion.Upload, revision i
 	told := &Told{Report: &report.Report{Upload: upload, Account: upload.Account, Revision: revision}}
 	account := w.Account(upload.Account)
 	if account != nil {
-		told.Report.Account, told.Report.Zone = orElse(account.Name, account.ID), account.Zone
+		told.Report.Account, told.Report.Zone = cmp.Or(account.Name, account.ID), account.Zone
 	}
 	if upload.State == conversion.Decided && upload.Takes == conversion.TakesConversions && account != nil {
 		if err := w.attach(ctx, told, account); err != nil {
@@ -124,13 +125,6 @@ func (w *Worker) Told(ctx context.Context, upload *conversion.Upload, revision i
 	}
 	told.Text, told.HTML = text.String(), html.String()
 	return told, nil
-}
-
-func orElse(s, otherwise string) string {
-	if s != "" {
-		return s
-	}
-	return otherwise
 }
 
 // attach adds the problem rows and the files to a report.
@@ -243,7 +237,7 @@ func (w *Worker) letter(told *Told) *report.Letter {
 }
 
 func (w *Worker) messageID(upload *conversion.Upload, revision int) string {
-	return fmt.Sprintf("upload-%d.%d.%x@%s", upload.ID, revision, upload.Digest[:8], orElse(w.MailDomain, "calltally.localhost"))
+	return fmt.Sprintf("upload-%d.%d.%x@%s", upload.ID, revision, upload.Digest[:8], cmp.Or(w.MailDomain, "calltally.localhost"))
 }
 
 // recipients are the sender, if they may be answered, and whom the account

@@ -58,7 +58,7 @@ func (s Schedule) Zone() *time.Location { return s.zone }
 func (s Schedule) String() string { return fmt.Sprintf("%s (%s)", s.spec, s.zone) }
 
 // Next is when the schedule comes due after a moment. Where clocks are put
-// forward over a run, the run takes place at the first moment after the gap;
+// forward over a run, it moves with them: 02:30 becomes 03:30;
 // where an hour occurs twice, the run takes place the first time.
 func (s Schedule) Next(after time.Time) time.Time {
 	next := s.times.Next(after)

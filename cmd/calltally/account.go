@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -120,7 +121,7 @@ func (a *accountConfig) place(at, zone string, to *conversion.Account) (err erro
 
 // words reads the settings that are one of a list.
 func (a *accountConfig) words(at string, to *conversion.Account) error {
-	to.DateOrder = conversion.DateOrder(orText(a.DateOrder, string(conversion.DateOrderAuto)))
+	to.DateOrder = conversion.DateOrder(cmp.Or(a.DateOrder, string(conversion.DateOrderAuto)))
 	orders := []conversion.DateOrder{conversion.DateOrderAuto, conversion.DateOrderMDY, conversion.DateOrderDMY, conversion.DateOrderYMD}
 	if !slices.Contains(orders, to.DateOrder) {
 		return faultAt(at+".date_order", "%q is not one of auto, mdy, dmy, ymd", a.DateOrder)
@@ -159,13 +160,6 @@ func checkDialect(at, name string, takes conversion.Takes) error {
 		return faultAt(at, "%q is not one of auto, %s", name, strings.Join(ingest.DialectNames(takes), ", "))
 	}
 	return nil
-}
-
-func orText(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 func (a *accountConfig) matching(at string, to *conversion.Account) error {

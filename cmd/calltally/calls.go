@@ -133,7 +133,7 @@ func (c *callsListCommand) Run(g *globals) error {
 		return l.add(callJSON{
 			Account: account, CallID: call.CallID, TransactionID: call.TransactionID, StartTime: call.Start.String(), Duration: call.Duration, Caller: call.Caller.String(), Called: call.Called.String(),
 			Campaign: call.Campaign, Publisher: call.Publisher, ClickID: call.ClickID, Status: call.Status,
-		}, clipped(call.CallID, 20), clipped(account, 8), shortTime(call.Start), call.Duration, orDash(call.Caller.String()), clipped(orDash(call.Publisher), 12))
+		}, conversion.Clip(call.CallID, 20), conversion.Clip(account, 8), shortTime(call.Start), call.Duration, orDash(call.Caller.String()), conversion.Clip(orDash(call.Publisher), 12))
 	})
 	if err != nil {
 		return err

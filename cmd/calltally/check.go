@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func printChecked(g *globals, all []checked) {
 		if !one.OK {
 			mark = "FAIL"
 		}
-		fmt.Fprintf(g.stdout, "%s  %-18s %s\n      %s\n", mark, clipped(one.Name, 18), clipped(one.Where, 54), report.Wrap(78, 6, one.Answer))
+		fmt.Fprintf(g.stdout, "%s  %-18s %s\n      %s\n", mark, conversion.Clip(one.Name, 18), conversion.Clip(one.Where, 54), report.Wrap(78, 6, one.Answer))
 		if one.Cure != "" {
 			fmt.Fprintf(g.stdout, "      → %s\n", report.Wrap(78, 8, one.Cure))
 		}
@@ -76,7 +77,7 @@ func (a *app) checkAll(ctx context.Context) []checked {
 			Probe(context.Context) (string, error)
 		})
 		if ok {
-			all = append(all, try("source "+settings.Name, orText(settings.URL, settings.Path), "", func() (string, error) { return prober.Probe(ctx) }))
+			all = append(all, try("source "+settings.Name, cmp.Or(settings.URL, settings.Path), "", func() (string, error) { return prober.Probe(ctx) }))
 		}
 	}
 	if prober, ok := a.worker.Replier.(interface {
@@ -100,7 +101,7 @@ func try(name, where, cure string, probe func() (string, error)) checked {
 	if err == nil {
 		return checked{Name: name, Where: where, OK: true, Answer: answer}
 	}
-	return checked{Name: name, Where: where, Answer: err.Error(), Cure: orText(cure, cureFor(err))}
+	return checked{Name: name, Where: where, Answer: err.Error(), Cure: cmp.Or(cure, cureFor(err))}
 }
 
 // cureFor says what usually helps against an error.

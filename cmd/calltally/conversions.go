@@ -56,7 +56,7 @@ func (c *conversionsListCommand) Run(g *globals) error {
 	l := g.list("No conversions yet.", "conversion", "account", "occurred (UTC)", "reference", "reason", "sale", "payout")
 	err = app.store.ListConversions(g.ctx, c.Account, c.Limit, func(c *conversion.Conversion, account, callID string) error {
 		return l.add(conversionOf(c, account, callID),
-			c.ID, clipped(account, 8), shortTime(c.OccurredAt)[:16], clipped(orDash(c.ReferenceID), 12), clipped(orDash(c.ReasonCode), 8), money(c.Sale), money(c.Payout))
+			c.ID, conversion.Clip(account, 8), shortTime(c.OccurredAt)[:16], conversion.Clip(orDash(c.ReferenceID), 12), conversion.Clip(orDash(c.ReasonCode), 8), money(c.Sale), money(c.Payout))
 	})
 	if err != nil {
 		return err

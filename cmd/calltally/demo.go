@@ -234,7 +234,7 @@ type answer struct {
 func (d *demo) exchange(ctx context.Context, subject, name string, content []byte) (*answer, error) {
 	d.say("From: %s\nTo: %s\nSubject: %s\nAttached: %s\n", demoSender, demoAddress, subject, name)
 	for line := range strings.Lines(string(content)) {
-		d.say("  %s", clipped(strings.TrimRight(line, "\r\n"), 76))
+		d.say("  %s", conversion.Clip(strings.TrimRight(line, "\r\n"), 76))
 	}
 	began := time.Now()
 	if err := d.post(subject, name, content); err != nil {

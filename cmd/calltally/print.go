@@ -102,13 +102,6 @@ func orDash(text string) string {
 	return text
 }
 
-func clipped(text string, n int) string {
-	if runes := []rune(text); len(runes) > n {
-		return string(runes[:n-1]) + "…"
-	}
-	return text
-}
-
 // bar is a progress bar for long files at a terminal.
 type bar struct {
 	out   io.Writer

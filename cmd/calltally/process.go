@@ -22,7 +22,7 @@ type processCommand struct {
 	Account string `help:"The account it belongs to; not needed if there is only one." placeholder:"ID"`
 	Dialect string `help:"How its columns are named, if not as the account says." placeholder:"NAME"`
 	DryRun  bool   `help:"Show what would happen and change nothing."`
-	Again   bool   `help:"Decide rows again that the same file had applied before."`
+	Again   bool   `help:"Decide rows again that the same file had applied before, except where they would count twice."`
 	Results string `help:"Write the results and fix files into this folder." type:"path" placeholder:"DIR"`
 }
 

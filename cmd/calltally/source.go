@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -88,7 +89,7 @@ func (c *config) checkSource(s *sourceConfig, at string) error {
 	if s.Name == "" || s.Name == worker.CommandLine {
 		return faultAt(at, "the source needs a name of its own, such as name: uploads")
 	}
-	takes := conversion.Takes(orText(s.Takes, string(conversion.TakesConversions)))
+	takes := conversion.Takes(cmp.Or(s.Takes, string(conversion.TakesConversions)))
 	if takes != conversion.TakesConversions && takes != conversion.TakesCalls {
 		return faultAt(at+".takes", "%q is not one of conversions, calls", s.Takes)
 	}
@@ -234,7 +235,7 @@ func (c *config) plans(log *slog.Logger) ([]worker.Plan, error) {
 }
 
 func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan, error) {
-	takes := conversion.Takes(orText(s.Takes, string(conversion.TakesConversions)))
+	takes := conversion.Takes(cmp.Or(s.Takes, string(conversion.TakesConversions)))
 	every, settle, err := s.pace(at)
 	if err != nil {
 		return worker.Plan{}, err
@@ -250,7 +251,7 @@ func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan
 		return worker.Plan{}, err
 	}
 	box := &mailbox.Mailbox{
-		Label: s.Name, Folder: orText(s.Folder, "INBOX"), Account: s.Account, Takes: takes, Dialect: s.Dialect,
+		Label: s.Name, Folder: cmp.Or(s.Folder, "INBOX"), Account: s.Account, Takes: takes, Dialect: s.Dialect,
 		TrustRecipient: s.Trust == "recipient", MaxBytes: 70 << 20, Idle: s.Idle == nil || *s.Idle, Log: log,
 		Server: mailbox.Server{Address: server.address, TLS: server.tls, StartTLS: !server.secure, Plain: server.plain, User: server.user, Password: server.password},
 	}

@@ -61,7 +61,7 @@ func (c *uploadsListCommand) Run(g *globals) error {
 			Upload: u.ID, Account: u.Account, Source: u.Source, File: u.Name, Takes: string(u.Takes), Size: u.Size, ReceivedAt: u.ReceivedAt.String(), DecidedAt: u.DecidedAt.String(),
 			State: state, Code: code, SameAs: u.SameAs, Rows: t.Rows, Created: t.Of(conversion.Created), Updated: t.Of(conversion.Updated),
 			Incremented: t.Of(conversion.Incremented), Repeated: t.Of(conversion.Repeated), Unchanged: t.Of(conversion.Unchanged), Ignored: t.Of(conversion.Ignored), Waiting: t.Of(conversion.Waiting), Rejected: t.Of(conversion.Rejected),
-		}, u.ID, clipped(orDash(u.Account), 8), u.ReceivedAt.Time().Format("01-02 15:04"), clipped(u.Name, 22), state, rows)
+		}, u.ID, conversion.Clip(orDash(u.Account), 8), u.ReceivedAt.Time().Format("01-02 15:04"), conversion.Clip(u.Name, 22), state, rows)
 	})
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
+	"calltally/conversion"
 	"calltally/report"
 )
 
@@ -181,7 +182,7 @@ func (s *Sender) headers(h *mail.Header, letter *report.Letter) {
 		h.SetMsgIDList("In-Reply-To", []string{letter.InReplyTo})
 	}
 	h.SetMessageID(letter.MessageID)
-	h.SetSubject(clip(letter.Subject, 100))
+	h.SetSubject(conversion.Clip(letter.Subject, 100))
 	to := make([]*mail.Address, len(letter.To))
 	for i, address := range letter.To {
 		to[i] = &mail.Address{Address: address}
@@ -189,13 +190,6 @@ func (s *Sender) headers(h *mail.Header, letter *report.Letter) {
 	h.SetAddressList("To", to)
 	h.SetAddressList("From", []*mail.Address{&s.From})
 	h.SetDate(letter.Date)
-}
-
-func clip(text string, n int) string {
-	if runes := []rune(text); len(runes) > n {
-		return string(runes[:n-1]) + "…"
-	}
-	return text
 }
 
 // writeBodies writes the report as text and as HTML: readers take the last they
