@@ -136,6 +136,7 @@ func TestTimeReader(t *testing.T) {
 		{name: "a day that never was", text: "2011-12-30 12:00:00", zone: zone(t, "Pacific/Apia"), err: conversion.ErrTimeInGap},
 
 		{name: "an Excel serial is on the zone's clock", text: "45292.5", want: []string{"2024-01-01T17:00:00Z"}, width: second},
+		{name: "an Excel serial with a decimal comma", text: "45292,5", want: []string{"2024-01-01T17:00:00Z"}, width: second},
 		{name: "an Excel serial with seconds", text: "46112.58690972222", want: []string{"2026-03-31T18:05:09Z"}, width: second},
 		{name: "an Excel serial without a zone", text: "45292.5", zoneless: true, err: conversion.ErrTimeZoneless},
 		{name: "an Excel serial of a time that never was", text: "46089.104166666664", err: conversion.ErrTimeInGap},

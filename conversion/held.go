@@ -86,7 +86,7 @@ type Settlement struct {
 	// Done is set if all of the upload's rows are decided, News if its sender is
 	// to be told.
 	Done, News bool
-	DecidedAt  Millis
+	At         Millis
 	Diagnosis  string
 }
 

@@ -56,6 +56,9 @@ var withheld = map[string]bool{
 // number is no number and no error.
 func ParsePhone(text, region string) (Phone, error) {
 	text = strings.TrimSpace(strings.Map(dropInvisible, text))
+	if len(text) > 4 && strings.EqualFold(text[:4], "tel:") {
+		text = strings.TrimSpace(text[4:])
+	}
 	if text == "" || text == "-" {
 		return 0, nil
 	}

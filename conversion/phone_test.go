@@ -37,6 +37,8 @@ func TestParsePhone(t *testing.T) {
 		{name: "bidi marks around it", text: "\u202a+442079460018\u202c", region: "US", want: "+442079460018"},
 		{name: "a zero-width space inside it", text: "212\u200b5550123", region: "US", want: "+12125550123"},
 		{name: "a no-break space inside it", text: "212\u00a0555\u00a00123", region: "US", want: "+12125550123"},
+		{name: "a telephone link", text: "tel:+1-212-555-0123", region: "US", want: "+12125550123"},
+		{name: "a telephone link of nothing", text: "tel: ", region: "US", err: conversion.ErrPhoneInvalid},
 		{name: "blanks around it", text: "  +12125550123\t", region: "US", want: "+12125550123"},
 		{name: "a country code without its plus", text: "12125550123", region: "US", want: "+12125550123"},
 		{name: "a foreign country code without its plus", text: "447911123456", region: "US", want: "+447911123456"},

@@ -55,8 +55,8 @@ func (r TimeReader) Read(text string) (When, error) {
 	if strings.Trim(text, "0123456789") == "" {
 		return r.readDigits(text)
 	}
-	if whole, fraction, ok := strings.Cut(text, "."); ok && strings.Trim(whole+fraction, "0123456789") == "" {
-		return r.readNumber(text, whole)
+	if whole, fraction, ok := cutNumber(text); ok {
+		return r.readNumber(whole, fraction)
 	}
 	clock, err := parseClock(text)
 	if err != nil {
@@ -96,9 +96,18 @@ func since1971(w When) (When, error) {
 	return w, nil
 }
 
+// cutNumber splits a number with a decimal point or comma.
+func cutNumber(text string) (whole, fraction string, ok bool) {
+	at := strings.IndexAny(text, ".,")
+	if at < 0 || strings.Trim(text[:at]+text[at+1:], "0123456789") != "" {
+		return "", "", false
+	}
+	return text[:at], text[at+1:], true
+}
+
 // readNumber reads seconds with a fraction, or an Excel serial.
-func (r TimeReader) readNumber(text, whole string) (When, error) {
-	n, err := strconv.ParseFloat(text, 64)
+func (r TimeReader) readNumber(whole, fraction string) (When, error) {
+	n, err := strconv.ParseFloat(whole+"."+fraction, 64)
 	if err != nil {
 		return When{}, ErrTimeInvalid
 	}
@@ -195,9 +204,9 @@ type Evidence struct {
 // ReadEvidence looks at a written time without knowing its zone or date order.
 func ReadEvidence(text string) Evidence {
 	text = strings.TrimSpace(text)
-	if strings.Trim(text, "0123456789.") == "" {
-		whole, _, _ := strings.Cut(text, ".")
-		return Evidence{Zoneless: len(whole) == 5} // a spreadsheet's serial
+	whole, _, ok := cutNumber(text)
+	if ok || strings.Trim(text, "0123456789") == "" {
+		return Evidence{Zoneless: ok && len(whole) == 5} // a spreadsheet's serial
 	}
 	c, err := parseClock(text)
 	if err != nil {

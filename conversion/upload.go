@@ -62,6 +62,15 @@ type MailOrigin struct {
 	References []string `json:",omitempty"`
 }
 
+// ReportDue is a report that is to be sent.
+type ReportDue struct {
+	Upload   int64
+	Revision int // 1 for the first report of an upload; more for follow-ups
+	Attempts int // how often sending it failed
+	// MadeAt is when there was something to tell.
+	MadeAt Millis
+}
+
 // Reading is how a file was read, reported back to its sender.
 type Reading struct {
 	Dialect   string

@@ -101,13 +101,20 @@ func Sent(header, cells []string) string {
 	return conversion.Clip(b.String(), most)
 }
 
-// FileNames are the names of an upload's report files.
-func FileNames(upload string) (results, fix string) {
-	base := upload
+// The endings of an upload's report files; its stem comes before them.
+const (
+	ResultsEnding = ".results.csv"
+	FixEnding     = ".fix.csv"
+	RefusedEnding = ".refused.txt"
+)
+
+// Stem is what an upload's report files are named by: its name without what says
+// that it is a table, or that it answers an earlier report.
+func Stem(upload string) string {
 	for _, extension := range []string{".csv", ".txt", ".tsv", ".fix"} {
-		if len(base) > len(extension) && strings.EqualFold(base[len(base)-len(extension):], extension) {
-			base = base[:len(base)-len(extension)]
+		if len(upload) > len(extension) && strings.EqualFold(upload[len(upload)-len(extension):], extension) {
+			upload = upload[:len(upload)-len(extension)]
 		}
 	}
-	return base + ".results.csv", base + ".fix.csv"
+	return upload
 }

@@ -211,21 +211,21 @@ func TestCellsAreHarmlessToSpreadsheets(t *testing.T) {
 	})
 }
 
-func TestFileNames(t *testing.T) {
-	for _, test := range []struct{ upload, results, fix string }{
-		{"sales.csv", "sales.results.csv", "sales.fix.csv"},
-		{"SALES.CSV", "SALES.results.csv", "SALES.fix.csv"},
-		{"sales.txt", "sales.results.csv", "sales.fix.csv"},
-		{"sales.tsv", "sales.results.csv", "sales.fix.csv"},
-		{"sales", "sales.results.csv", "sales.fix.csv"},
-		{"sales.fix.csv", "sales.results.csv", "sales.fix.csv"},
-		{"2026.03.10 sales (1).csv", "2026.03.10 sales (1).results.csv", "2026.03.10 sales (1).fix.csv"},
-		{"Verkäufe.csv", "Verkäufe.results.csv", "Verkäufe.fix.csv"},
-		{".csv", ".csv.results.csv", ".csv.fix.csv"},
+func TestStem(t *testing.T) {
+	for upload, want := range map[string]string{
+		"sales.csv":                "sales",
+		"SALES.CSV":                "SALES",
+		"sales.txt":                "sales",
+		"sales.tsv":                "sales",
+		"sales":                    "sales",
+		"sales.fix.csv":            "sales",
+		"2026.03.10 sales (1).csv": "2026.03.10 sales (1)",
+		"Verkäufe.csv":             "Verkäufe",
+		".csv":                     ".csv",
 	} {
-		t.Run(test.upload, func(t *testing.T) {
-			if results, fix := report.FileNames(test.upload); results != test.results || fix != test.fix {
-				t.Errorf("%s and %s, want %s and %s", results, fix, test.results, test.fix)
+		t.Run(upload, func(t *testing.T) {
+			if got := report.Stem(upload); got != want {
+				t.Errorf("%q, want %q", got, want)
 			}
 		})
 	}

@@ -101,6 +101,9 @@ func (v view) Received() string {
 
 // Identity names the upload for whoever looks into it later.
 func (v view) Identity() string {
+	if v.DryRun { // it has no number
+		return fmt.Sprintf("SHA-256 %x", v.Upload.Digest[:8])
+	}
 	return fmt.Sprintf("Upload %d, report %d, SHA-256 %x", v.Upload.ID, v.Revision, v.Upload.Digest[:8])
 }
 

@@ -356,7 +356,7 @@ func testSettling(t *testing.T, open func(t *testing.T) *Store) {
 
 		again := settlement(u, 0, 2, 3)
 		again.From, again.Waiting = conversion.Decided, 1
-		again.After, again.Cursor, again.Done, again.News, again.DecidedAt = 3, 3, true, true, 3_000
+		again.After, again.Cursor, again.Done, again.News, again.At = 3, 3, true, true, 3_000
 		must(t, settle(t.Context(), s, again))
 		if all, chunks := outcomes(t, s, u.ID, 0); chunks != 1 || !reflect.DeepEqual(all, again.Outcomes) {
 			t.Errorf("%d chunks: %+v", chunks, all)
@@ -970,7 +970,7 @@ func testReports(t *testing.T, open func(t *testing.T) *Store) {
 		t.Helper()
 		u := begun(t, s, origin)
 		done := settlement(u, 0, 2)
-		done.Done, done.News, done.DecidedAt = true, true, at
+		done.Done, done.News, done.At = true, true, at
 		must(t, settle(t.Context(), s, done))
 		return u
 	}
@@ -1003,7 +1003,7 @@ func testReports(t *testing.T, open func(t *testing.T) *Store) {
 		s := open(t)
 		u := news(t, s, "a", 2_000)
 		again := settlement(u, 2, 2)
-		again.From, again.Done, again.News, again.DecidedAt = conversion.Decided, true, true, 3_000
+		again.From, again.Done, again.News, again.At = conversion.Decided, true, true, 3_000
 		must(t, settle(t.Context(), s, again))
 		wantDue(t, s, 1<<60, fmt.Sprintf("%d/1/0", u.ID))
 	})
@@ -1012,7 +1012,7 @@ func testReports(t *testing.T, open func(t *testing.T) *Store) {
 		u := news(t, s, "a", 2_000)
 		must(t, s.MarkReplied(t.Context(), u.ID, 1, 2_100))
 		again := settlement(u, 2, 2)
-		again.From, again.Done, again.News, again.DecidedAt = conversion.Decided, true, true, 3_000
+		again.From, again.Done, again.News, again.At = conversion.Decided, true, true, 3_000
 		must(t, settle(t.Context(), s, again))
 		wantDue(t, s, 2_999)
 		wantDue(t, s, 3_000, fmt.Sprintf("%d/2/0", u.ID))
@@ -1021,8 +1021,8 @@ func testReports(t *testing.T, open func(t *testing.T) *Store) {
 		s := open(t)
 		a, b := news(t, s, "a", 3_000), news(t, s, "b", 2_000)
 		wantDue(t, s, 3_000, fmt.Sprintf("%d/1/0", a.ID), fmt.Sprintf("%d/1/0", b.ID))
-		must(t, s.ReportsDue(t.Context(), 3_000, func(upload int64, revision, _ int) error {
-			return s.MarkReplied(t.Context(), upload, revision, 3_000)
+		must(t, s.ReportsDue(t.Context(), 3_000, func(r conversion.ReportDue) error {
+			return s.MarkReplied(t.Context(), r.Upload, r.Revision, 3_000)
 		}))
 		wantDue(t, s, 1<<60)
 	})

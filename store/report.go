@@ -13,25 +13,21 @@ import (
 
 // reportDue makes an upload's next report due, unless one is due already.
 func reportDue(ctx context.Context, tx *sql.Tx, upload int64, at conversion.Millis) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO report (upload, revision, state, due_ms) SELECT $1, COALESCE(MAX(revision), 0) + 1, 'due', $2 FROM report WHERE upload = $1 HAVING COUNT(CASE WHEN state = 'due' THEN 1 END) = 0", upload, int64(at))
+	_, err := tx.ExecContext(ctx, "INSERT INTO report (upload, revision, state, made_ms, due_ms) SELECT $1, COALESCE(MAX(revision), 0) + 1, 'due', $2, $2 FROM report WHERE upload = $1 HAVING COUNT(CASE WHEN state = 'due' THEN 1 END) = 0", upload, int64(at))
 	return err
 }
 
 // ReportsDue calls each for the reports that are to be sent by now, oldest
 // first.
-func (s *Store) ReportsDue(ctx context.Context, now conversion.Millis, each func(upload int64, revision, attempts int) error) error {
-	rows, err := s.read.QueryContext(ctx, "SELECT upload, revision, attempts FROM report WHERE state = 'due' AND due_ms <= $1 ORDER BY upload, revision", int64(now))
+func (s *Store) ReportsDue(ctx context.Context, now conversion.Millis, each func(conversion.ReportDue) error) error {
+	rows, err := s.read.QueryContext(ctx, "SELECT upload, revision, attempts, made_ms FROM report WHERE state = 'due' AND due_ms <= $1 ORDER BY upload, revision", int64(now))
 	if err != nil {
 		return fmt.Errorf("list reports due: %w", err)
 	}
-	type due struct {
-		upload             int64
-		revision, attempts int
-	}
-	var all []due
+	var all []conversion.ReportDue
 	err = scanAll(rows, func(rows *sql.Rows) error {
-		var d due
-		err := rows.Scan(&d.upload, &d.revision, &d.attempts)
+		var d conversion.ReportDue
+		err := rows.Scan(&d.Upload, &d.Revision, &d.Attempts, &d.MadeAt)
 		all = append(all, d)
 		return err
 	})
@@ -39,7 +35,7 @@ func (s *Store) ReportsDue(ctx context.Context, now conversion.Millis, each func
 		return fmt.Errorf("list reports due: %w", err)
 	}
 	for _, d := range all {
-		if err := each(d.upload, d.revision, d.attempts); err != nil {
+		if err := each(d); err != nil {
 			return err
 		}
 	}

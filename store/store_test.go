@@ -130,7 +130,7 @@ func updated(c *conversion.Conversion, u *conversion.Upload, line int, at conver
 
 // settlement is a chunk of outcomes for some lines, with no effect yet.
 func settlement(u *conversion.Upload, after int, lines ...int) *conversion.Settlement {
-	s := &conversion.Settlement{Upload: u.ID, From: conversion.Deciding, After: after, Cursor: after, DecidedAt: 2_000, Fingerprints: map[conversion.Fingerprint]int64{}}
+	s := &conversion.Settlement{Upload: u.ID, From: conversion.Deciding, After: after, Cursor: after, At: 2_000, Fingerprints: map[conversion.Fingerprint]int64{}}
 	for _, line := range lines {
 		s.Outcomes = append(s.Outcomes, conversion.Outcome{Line: line, Verdict: conversion.Unchanged})
 		s.Cursor = line
@@ -195,8 +195,8 @@ func calls(t *testing.T, s *Store, account string) map[string]conversion.Call {
 // due are the reports that are due at a moment, as upload/revision/attempts.
 func due(t *testing.T, s *Store, now conversion.Millis) (list []string) {
 	t.Helper()
-	must(t, s.ReportsDue(t.Context(), now, func(upload int64, revision, attempts int) error {
-		list = append(list, fmt.Sprintf("%d/%d/%d", upload, revision, attempts))
+	must(t, s.ReportsDue(t.Context(), now, func(r conversion.ReportDue) error {
+		list = append(list, fmt.Sprintf("%d/%d/%d", r.Upload, r.Revision, r.Attempts))
 		return nil
 	}))
 	return list

@@ -194,14 +194,22 @@ func (s *Store) Upload(ctx context.Context, id int64) (*conversion.Upload, error
 	return u, nil
 }
 
-// EarlierOfName counts the uploads of a name that the same source gave before
-// this one.
-func (s *Store) EarlierOfName(ctx context.Context, u *conversion.Upload) (n int, err error) {
-	err = s.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM upload WHERE source = $1 AND name = $2 AND id < $3", u.Source, u.Name, u.ID).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("count uploads named %s: %w", u.Name, err)
+// EarlierNames calls each for the names, beginning with prefix, of the uploads
+// that the same source gave before this one.
+func (s *Store) EarlierNames(ctx context.Context, u *conversion.Upload, prefix string, each func(name string)) error {
+	rows, err := s.read.QueryContext(ctx, "SELECT name FROM upload WHERE source = $1 AND name >= $2 AND name < $3 AND id < $4", u.Source, prefix, prefix+"\U0010FFFF", u.ID)
+	if err == nil {
+		err = scanAll(rows, func(rows *sql.Rows) error {
+			var name string
+			err := rows.Scan(&name)
+			each(name)
+			return err
+		})
 	}
-	return n, nil
+	if err != nil {
+		return fmt.Errorf("list uploads named %s: %w", prefix, err)
+	}
+	return nil
 }
 
 // ListUploads calls each for uploads, newest first: of one account ("" = all),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -31,7 +32,7 @@ func (w *Worker) Accept(ctx context.Context, d *ingest.Delivery) (*conversion.Up
 		upload.State, upload.Refusal, upload.DecidedAt = conversion.Refused, refusal, upload.ReceivedAt
 	}
 	failpoint("accept-before-save")
-	upload, known, err := w.Store.SaveUpload(ctx, upload, d.Open)
+	upload, known, err := w.Store.SaveUpload(ctx, upload, w.bounded(d.Open))
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +52,28 @@ func (w *Worker) Accept(ctx context.Context, d *ingest.Delivery) (*conversion.Up
 	}
 	failpoint("accept-after-ack")
 	return upload, nil
+}
+
+// bounded opens no more of a file than tells that it is too large: what can't be
+// read is not stored.
+func (w *Worker) bounded(open ingest.Opener) ingest.Opener {
+	return func() (io.ReadCloser, error) {
+		in, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(in, w.limits().Bytes+1), in}, nil
+	}
+}
+
+func (w *Worker) limits() ingest.Limits {
+	if w.Limits == (ingest.Limits{}) {
+		return ingest.DefaultLimits
+	}
+	return w.Limits
 }
 
 // screen reads a new upload once and refuses it if it can't be decided.
@@ -96,12 +119,9 @@ func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account 
 	if w.surveyed.upload == upload.ID {
 		return w.surveyed.table, nil, nil
 	}
-	limits := w.Limits
-	if limits == (ingest.Limits{}) {
-		limits = ingest.DefaultLimits
-	}
+	limits := w.limits()
 	if upload.Size > limits.Bytes {
-		return nil, conversion.Refuse(conversion.TooLarge, "The file is %d MiB large; at most %d MiB are read. Split it and send the parts.", (upload.Size+1<<20-1)>>20, limits.Bytes>>20), nil
+		return nil, conversion.Refuse(conversion.TooLarge, "The file is larger than %d MiB, the most that is read. Split it and send the parts.", limits.Bytes>>20), nil
 	}
 	table, refusal, err := ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.ID), ingest.Settings{Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits})
 	if table != nil {

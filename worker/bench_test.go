@@ -354,8 +354,8 @@ func (b *bench) told(upload int64) string {
 func (b *bench) dueReports() []string {
 	b.t.Helper()
 	var due []string
-	err := b.db.ReportsDue(b.t.Context(), conversion.MillisOf(b.clock.Now()), func(upload int64, revision, _ int) error {
-		due = append(due, fmt.Sprintf("%d.%d", upload, revision))
+	err := b.db.ReportsDue(b.t.Context(), conversion.MillisOf(b.clock.Now()), func(r conversion.ReportDue) error {
+		due = append(due, fmt.Sprintf("%d.%d", r.Upload, r.Revision))
 		return nil
 	})
 	if err != nil {

@@ -88,7 +88,7 @@ func (r *chunkReader) redecide(ctx context.Context, outcomes []conversion.Outcom
 			s.tally.Counts[next.Verdict]++
 			s.outcomes[at[next.Line]] = next
 		}
-		settled = s.settlement(c, r.upload.DecidedAt)
+		settled = s.settlement(c, r.policy.Now)
 		settled.News = news
 		return settled, nil
 	})

@@ -74,6 +74,9 @@ func TestAWaitingRowIsSettledWhenItsCallComes(t *testing.T) {
 				!slices.Equal(second.References, []string{"m0@acme.example", "m1@acme.example", first.MessageID}) {
 				t.Errorf("revision %d with id %s in reply to %s references %q; the first report was %s", second.Revision, second.MessageID, second.InReplyTo, second.References, first.MessageID)
 			}
+			if !second.Date.After(first.Date) {
+				t.Errorf("the follow-up is dated %s, the first report %s", second.Date, first.Date)
+			}
 			if !slices.Equal(second.To, first.To) {
 				t.Errorf("the follow-up went to %q, the first report to %q", second.To, first.To)
 			}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -20,10 +19,10 @@ import (
 // ReplyAll sends every report that is due. One report's failure delays no other.
 func (w *Worker) ReplyAll(ctx context.Context) error {
 	var failures []error
-	err := w.Store.ReportsDue(ctx, w.now(), func(upload int64, revision, attempts int) error {
-		if err := w.reply(ctx, upload, revision); err != nil && ctx.Err() == nil {
-			failures = append(failures, fmt.Errorf("report on upload %d: %w", upload, err))
-			return w.Store.MarkReplyFailed(ctx, upload, revision, err.Error(), w.nextTry(attempts))
+	err := w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
+		if err := w.reply(ctx, due); err != nil && ctx.Err() == nil {
+			failures = append(failures, fmt.Errorf("report on upload %d: %w", due.Upload, err))
+			return w.Store.MarkReplyFailed(ctx, due.Upload, due.Revision, err.Error(), w.nextTry(due.Attempts))
 		}
 		return ctx.Err()
 	})
@@ -44,12 +43,12 @@ func (w *Worker) nextTry(attempts int) conversion.Millis {
 }
 
 // reply sends one report: to the source's shelf, and by mail.
-func (w *Worker) reply(ctx context.Context, id int64, revision int) error {
-	upload, err := w.Store.Upload(ctx, id)
+func (w *Worker) reply(ctx context.Context, due conversion.ReportDue) error {
+	upload, err := w.Store.Upload(ctx, due.Upload)
 	if err != nil {
 		return err
 	}
-	told, err := w.Told(ctx, upload, revision)
+	told, err := w.Told(ctx, upload, due.Revision)
 	if err != nil {
 		return err
 	}
@@ -59,35 +58,51 @@ func (w *Worker) reply(ctx context.Context, id int64, revision int) error {
 		}
 	}
 	failpoint("reply-before-send")
-	if letter := w.letter(told); w.Replier != nil && len(letter.To) > 0 {
+	if letter := w.letter(told, due.MadeAt); w.Replier != nil && len(letter.To) > 0 {
 		if err := w.Replier.Send(ctx, letter); err != nil {
 			return err
 		}
-		w.Log.Info("report sent", "upload", id, "account", upload.Account, "revision", revision, "recipients", len(letter.To))
+		w.Log.Info("report sent", "upload", due.Upload, "account", upload.Account, "revision", due.Revision, "recipients", len(letter.To))
 	}
 	failpoint("reply-after-send")
-	return w.Store.MarkReplied(ctx, id, revision, w.now())
+	return w.Store.MarkReplied(ctx, due.Upload, due.Revision, w.now())
 }
 
-// shelve puts a report's files beside their source. The second upload of a name
-// has its files named orders-2.results.csv, so that the first one's stay.
+// shelve puts a report's files beside their source; of a file that was refused,
+// what there is to say about it.
 func (w *Worker) shelve(ctx context.Context, shelf ingest.Shelf, told *Told) error {
-	earlier, err := w.Store.EarlierOfName(ctx, told.Report.Upload)
+	upload := told.Report.Upload
+	stem, err := w.shelfStem(ctx, upload)
 	if err != nil {
 		return err
 	}
-	name := told.Report.Upload.Name
-	if earlier > 0 {
-		extension := filepath.Ext(name)
-		name = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, extension), earlier+1, extension)
-	}
-	results, fix := report.FileNames(name)
-	for i, file := range told.Files {
-		if err := shelf.PutReport(ctx, []string{results, fix}[i], file.Write); err != nil {
+	for _, file := range told.Files {
+		if err := shelf.PutReport(ctx, stem+strings.TrimPrefix(file.Name, report.Stem(upload.Name)), file.Write); err != nil {
 			return err
 		}
 	}
-	return nil
+	if upload.Refusal == nil {
+		return nil
+	}
+	return shelf.PutReport(ctx, stem+report.RefusedEnding, func(to io.Writer) error {
+		_, err := io.WriteString(to, told.Text)
+		return err
+	})
+}
+
+// shelfStem names a report's files. Those of the second upload with a stem are
+// named orders-2.results.csv, so that the first one's stay.
+func (w *Worker) shelfStem(ctx context.Context, upload *conversion.Upload) (string, error) {
+	stem, nth := report.Stem(upload.Name), 1
+	err := w.Store.EarlierNames(ctx, upload, stem, func(name string) {
+		if report.Stem(name) == stem {
+			nth++
+		}
+	})
+	if err != nil || nth == 1 {
+		return stem, err
+	}
+	return fmt.Sprintf("%s-%d", stem, nth), nil
 }
 
 func (w *Worker) shelf(source string) ingest.Shelf {
@@ -139,10 +154,10 @@ func (w *Worker) attach(ctx context.Context, told *Told, account *conversion.Acc
 		return err
 	}
 	rows := tableOf{ctx, table}
-	results, fix := report.FileNames(upload.Name)
-	told.Files = []report.Attachment{{Name: results, Write: func(to io.Writer) error { return report.ResultsCSV(to, rows, outcomes) }}}
+	stem := report.Stem(upload.Name)
+	told.Files = []report.Attachment{{Name: stem + report.ResultsEnding, Write: func(to io.Writer) error { return report.ResultsCSV(to, rows, outcomes) }}}
 	if upload.Tally.Of(conversion.Rejected) > 0 {
-		told.Files = append(told.Files, report.Attachment{Name: fix, Write: func(to io.Writer) error { return report.FixCSV(to, rows, outcomes) }})
+		told.Files = append(told.Files, report.Attachment{Name: stem + report.FixEnding, Write: func(to io.Writer) error { return report.FixCSV(to, rows, outcomes) }})
 	}
 	for _, file := range told.Files {
 		told.Report.Files = append(told.Report.Files, file.Name)
@@ -215,12 +230,12 @@ func problems(ctx context.Context, table *ingest.Table, outcomes report.Outcomes
 
 // letter makes a mail of a report: in the thread of the mail that brought the
 // file, with a Message-ID that is the same however often it is sent.
-func (w *Worker) letter(told *Told) *report.Letter {
+func (w *Worker) letter(told *Told, madeAt conversion.Millis) *report.Letter {
 	r := told.Report
 	upload := r.Upload
 	l := &report.Letter{
 		To: w.recipients(upload), Subject: r.Subject(), Text: told.Text, HTML: told.HTML, Attachments: told.Files,
-		Date: upload.DecidedAt.Time(), Upload: upload.ID, Revision: r.Revision,
+		Date: madeAt.Time(), Upload: upload.ID, Revision: r.Revision,
 		MessageID: w.messageID(upload, r.Revision),
 	}
 	if origin := upload.Mail; origin.MessageID != "" {

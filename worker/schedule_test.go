@@ -151,7 +151,7 @@ func (d *diary) MarkJobRan(_ context.Context, name string, at time.Time) error {
 
 func (d *diary) UploadsToDecide(context.Context, func(*conversion.Upload) error) error { return nil }
 
-func (d *diary) ReportsDue(context.Context, conversion.Millis, func(int64, int, int) error) error {
+func (d *diary) ReportsDue(context.Context, conversion.Millis, func(conversion.ReportDue) error) error {
 	return nil
 }
 

@@ -114,7 +114,7 @@ func (s *settling) settlement(c *chunk, now conversion.Millis) *conversion.Settl
 		Upload: s.upload.ID, From: s.upload.State, After: s.upload.Cursor, Waiting: s.upload.Tally.Of(conversion.Waiting), Cursor: s.cursor,
 		Outcomes: s.outcomes, Changes: s.changes, Fingerprints: s.fingerprints, Tally: s.tally,
 		Conversions: slices.SortedFunc(maps.Values(s.touched), byKey),
-		Done:        c.last, News: c.last, DecidedAt: now, Diagnosis: c.diagnosis,
+		Done:        c.last, News: c.last, At: now, Diagnosis: c.diagnosis,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"calltally/conversion"
 	"calltally/ingest"
+	"calltally/report"
 	"calltally/worker"
 )
 
@@ -54,7 +55,7 @@ func TestARefusedFileEndsInRejectedAndSaysWhy(t *testing.T) {
 		{"letter.csv", "Dear Sirs please find our orders attached to the next mail.\n", ingest.DefaultLimits, conversion.NotATable, "doesn't look like a table"},
 		{"columns.csv", "sale_amount,reason_code\n10.00,S\n", ingest.DefaultLimits, conversion.RequiredColumnMissing, "start_time"},
 		{"twice.csv", "start_time,start_time,sale_amount\n", ingest.DefaultLimits, conversion.HeaderDuplicated, `"start_time"`},
-		{"large.csv", table(strings.Repeat(line(0, "R", "S", "1.00"), 40_000)), ingest.Limits{Bytes: 1 << 20, Rows: 100_000, Columns: 20}, conversion.TooLarge, "The file is 2 MiB large; at most 1 MiB are read."},
+		{"large.csv", table(strings.Repeat(line(0, "R", "S", "1.00"), 40_000)), ingest.Limits{Bytes: 1 << 20, Rows: 100_000, Columns: 20}, conversion.TooLarge, "The file is larger than 1 MiB, the most that is read."},
 		{"long.csv", table(strings.Repeat(line(0, "R", "S", "1.00"), 11)), ingest.Limits{Bytes: 1 << 20, Rows: 10, Columns: 20}, conversion.TooManyRows, "more than 10 rows"},
 	}
 	for _, test := range tests {
@@ -71,6 +72,12 @@ func TestARefusedFileEndsInRejectedAndSaysWhy(t *testing.T) {
 			}
 			b.wantFiles([]string{test.name}, "rejected")
 			b.wantFiles([]string{}, "work")
+			if upload.Size > b.Limits.Bytes+1 {
+				t.Errorf("%d bytes of the file are stored, where at most %d are read", upload.Size, b.Limits.Bytes)
+			}
+			if kept := b.read("results", report.Stem(test.name)+".refused.txt"); !strings.Contains(kept, string(test.code)) {
+				t.Errorf("results/ should say why, but says\n%s", kept)
+			}
 			if text := strings.Join(strings.Fields(b.told(upload.ID)), " "); !strings.Contains(text, test.sentence) || !strings.Contains(text, string(test.code)) {
 				t.Errorf("the report should say %q and %s, but is\n%s", test.sentence, test.code, text)
 			}
@@ -269,6 +276,8 @@ func TestReportsOnFilesOfOneNameAreKeptApart(t *testing.T) {
 	b.work()
 	b.put("orders.csv", table(line(1, "second", "S", "20.00")))
 	b.work()
+	b.put("orders.fix.csv", table(line(0, "third", "S", "30.00")))
+	b.work()
 	var all, fixes string
 	for _, name := range b.files("results") {
 		all += b.read("results", name)
@@ -276,8 +285,8 @@ func TestReportsOnFilesOfOneNameAreKeptApart(t *testing.T) {
 			fixes += name + " "
 		}
 	}
-	if !strings.Contains(all, "first,S,oops,rejected") || !strings.Contains(all, "second,S,20.00,created") {
-		t.Errorf("results/ holds %q; one of the two uploads' results is lost:\n%s", b.files("results"), all)
+	if !strings.Contains(all, "first,S,oops,rejected") || !strings.Contains(all, "second,S,20.00,created") || !strings.Contains(all, "third,S,30.00,created") {
+		t.Errorf("results/ holds %q; one of the three uploads' results is lost:\n%s", b.files("results"), all)
 	}
 	if results := b.files("results"); slices.Contains(results, "orders.fix.csv") && !strings.Contains(b.read("results", "orders.results.csv"), "oops") {
 		t.Errorf("results/ holds %q: the fix file is of the first upload, the results file beside it of the second", results)

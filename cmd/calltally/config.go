@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 
 	"calltally/conversion"
 	"calltally/ingest"
@@ -88,20 +89,48 @@ func parseConfig(file string, text []byte) (*config, error) {
 	return c, err
 }
 
-var (
-	unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
-	position     = regexp.MustCompile(`^\[(\d+:\d+)\] `)
-)
+var position = regexp.MustCompile(`^\[(\d+:\d+)\] `)
 
-// syntaxHint shows where a file is no YAML, or has a key that we don't know.
+// syntaxHint shows where a file is no YAML, has a key that we don't know, or a
+// value of another kind than its key takes.
 func syntaxHint(file string, err error) string {
-	text := position.ReplaceAllString(yaml.FormatError(err, false, true), "$1: ")
-	if m := unknownField.FindStringSubmatch(text); m != nil {
-		if near := nearestKey(m[1]); near != "" {
-			text += fmt.Sprintf("\ndid you mean %q?", near)
-		}
+	text := yaml.FormatError(err, false, true)
+	var unknown *yaml.UnknownFieldError
+	var kind *yaml.TypeError
+	var shape *yaml.UnexpectedNodeTypeError
+	switch {
+	case errors.As(err, &unknown):
+		text = yaml.FormatErrorWithToken(unknownKey(unknown.Token.Value), unknown.Token, false, true)
+	case errors.As(err, &kind):
+		text = yaml.FormatErrorWithToken(expected(kind.DstType.Kind())+" belongs here", kind.Token, false, true)
+	case errors.As(err, &shape) && shape.Expected == ast.SequenceType:
+		text = yaml.FormatErrorWithToken(expected(reflect.Slice)+" belongs here", shape.Token, false, true)
+	case errors.As(err, &shape) && shape.Expected == ast.MappingType:
+		text = yaml.FormatErrorWithToken(expected(reflect.Map)+" belongs here", shape.Token, false, true)
 	}
-	return file + ":" + text
+	return file + ":" + strings.TrimRight(position.ReplaceAllString(text, "$1: "), "\n")
+}
+
+func unknownKey(key string) string {
+	if near := nearestKey(key); near != "" {
+		return fmt.Sprintf("there is no setting %q; did you mean %q?", key, near)
+	}
+	return fmt.Sprintf("there is no setting %q", key)
+}
+
+// expected names what a setting takes.
+func expected(kind reflect.Kind) string {
+	switch kind {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Slice:
+		return "a list, put into [ ] even if it has one member,"
+	case reflect.Struct, reflect.Map:
+		return "a group of settings, such as {key: value},"
+	}
+	return "a single value"
 }
 
 // fault is something wrong at a place in the file.
@@ -147,9 +176,10 @@ func (c *config) locate(at string) (annotated string, line, column int) {
 	return "", 0, 0
 }
 
-// nearestKey finds the key that a misspelt one may stand for.
+// nearestKey finds the key that a misspelt one may stand for: at most two
+// and half of its letters may be wrong.
 func nearestKey(wrong string) string {
-	best, distance := "", 3
+	best, distance := "", min(len(wrong)/2, 2)+1
 	for _, key := range knownKeys(reflect.TypeFor[config](), nil) {
 		if d := editDistance(wrong, key); d < distance {
 			best, distance = key, d

@@ -47,6 +47,9 @@ type sighting struct {
 	size int64
 	time time.Time // of its last change, by its file system
 	at   time.Time // when we first saw it so, by our clock
+	// stuck is set if it could not be claimed: it is tried again when the folder
+	// is due, not before.
+	stuck bool
 }
 
 const (
@@ -86,7 +89,7 @@ func (f *Folder) Deliveries(ctx context.Context) iter.Seq2[*ingest.Delivery, err
 		}
 		for _, name := range complete {
 			claimed, err := claim(root, name)
-			f.forget(name)
+			f.tried(name, err)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // someone took it away
 			}
@@ -175,7 +178,7 @@ func (f *Folder) complete(root *os.Root) ([]string, error) {
 		}
 		s := sighting{size: info.Size(), time: info.ModTime(), at: now}
 		if before, ok := f.seen[e.Name()]; ok && before.size == s.size && before.time.Equal(s.time) {
-			s.at = before.at
+			s.at, s.stuck = before.at, before.stuck
 			if now.Sub(s.at) >= f.Settle {
 				names = append(names, e.Name())
 			}
@@ -344,17 +347,25 @@ func (f *Folder) Wake(ctx context.Context) error {
 func (f *Folder) Settling() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.seen) == 0 {
-		return 0
+	for _, s := range f.seen {
+		if !s.stuck {
+			return max(f.Settle, time.Millisecond)
+		}
 	}
-	return max(f.Settle, time.Millisecond)
+	return 0
 }
 
-// forget drops what is known of a file that is no longer there.
-func (f *Folder) forget(name string) {
+// tried notes how claiming a file went.
+func (f *Folder) tried(name string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.seen, name)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		delete(f.seen, name)
+		return
+	}
+	s := f.seen[name]
+	s.stuck = true
+	f.seen[name] = s
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -9,6 +9,7 @@ import (
 	"mime/quotedprintable"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -163,6 +164,13 @@ func (w *walker) multipart(parts message.MultipartReader, depth int) error {
 // tableTypes are the declared types of tables; the type is a hint only.
 var tableTypes = []string{"text/csv", "application/csv", "text/x-csv", "application/x-csv", "text/comma-separated-values", "text/tab-separated-values"}
 
+// tableExtensions are the extensions of tables, of spreadsheets and of what they
+// are packed in: none of these stays unanswered beside a CSV file.
+var tableExtensions = []string{".csv", ".txt", ".tsv", ".xlsx", ".xls", ".ods", ".zip", ".gz"}
+
+// exchangeText is what Exchange calls the text that follows an attachment.
+var exchangeText = regexp.MustCompile(`^ATT\d{5}\.txt$`)
+
 // ornaments are the beginnings of types that come with mail as a matter of
 // course. Any other attachment is answered, even if it can't be read.
 var ornaments = []string{"image/", "audio/", "video/", "text/calendar", "text/x-vcard", "text/vcard", "application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature", "application/ics"}
@@ -174,8 +182,8 @@ func (w *walker) leaf(e *message.Entity, kind string, encoding error) error {
 	disposition, _, _ := e.Header.ContentDisposition()
 	attached := name != "" || strings.EqualFold(disposition, "attachment")
 	extension := strings.ToLower(filepath.Ext(name))
-	table := slices.Contains(tableTypes, kind) || slices.Contains([]string{".csv", ".txt", ".tsv"}, extension) ||
-		attached && (kind == "text/plain" || kind == "application/octet-stream" && extension == "")
+	table := !exchangeText.MatchString(name) && (slices.Contains(tableTypes, kind) || slices.Contains(tableExtensions, extension) ||
+		attached && (kind == "text/plain" || kind == "application/octet-stream" && extension == ""))
 	ornament := slices.ContainsFunc(ornaments, func(start string) bool { return strings.HasPrefix(kind, start) }) || slices.Contains([]string{".vcf", ".ics", ".p7s", ".asc"}, extension) && !w.encrypted
 	if !table && (!attached || ornament) || isOwnResults(name) {
 		return nil

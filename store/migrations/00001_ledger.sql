@@ -142,7 +142,8 @@ CREATE TABLE report (
     upload     INTEGER NOT NULL REFERENCES upload (id),
     revision   INTEGER NOT NULL CHECK (revision > 0),
     state      TEXT NOT NULL CHECK (state IN ('due', 'sent', 'failed')),
-    due_ms     INTEGER NOT NULL,
+    made_ms    INTEGER NOT NULL, -- when there was something to tell
+    due_ms     INTEGER NOT NULL, -- when it is to be sent, again if need be
     attempts   INTEGER NOT NULL DEFAULT 0,
     sent_ms    INTEGER NOT NULL DEFAULT 0,
     last_error TEXT NOT NULL DEFAULT '',
