@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"calltally/conversion"
 )
@@ -116,14 +115,13 @@ func (r *rowReader) read() (conversion.Row, error) {
 		if r.bound.ended { // only an unclosed quote, read leniently, runs to the end
 			return row, errUnclosedQuote
 		}
-		if !slices.ContainsFunc(record, func(cell string) bool { return strings.TrimSpace(cell) != "" }) {
-			r.blank++ // a spreadsheet's cleared row: nothing but delimiters
-			continue
-		}
 		if len(record) != r.width {
 			return row, r.misfit(len(record))
 		}
-		return row, nil
+		if slices.ContainsFunc(record, func(cell string) bool { return cell != "" }) {
+			return row, nil
+		}
+		r.blank++ // a spreadsheet's cleared row: nothing but delimiters
 	}
 }
 

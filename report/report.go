@@ -22,8 +22,10 @@ type Report struct {
 	Problems []Problem      // the first rejected and waiting rows, in file order
 	// DryRun says that nothing was changed.
 	DryRun bool
-	// Files are the names of the attached files.
-	Files []string
+	// Files are the names of the files that go with it: attached, or written to
+	// FilesIn.
+	Files   []string
+	FilesIn string
 }
 
 // Problem is a row that was rejected or waits, with what was sent.

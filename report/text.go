@@ -184,7 +184,7 @@ Line {{.Line}}: {{.Verdict}}{{if .Code}} ({{.Code}}){{end}}
 {{- end}}
 {{- if .Files}}
 
-Attached:
+{{if .FilesIn}}Written to {{.FilesIn}}:{{else}}Attached:{{end}}
 {{- range .Files}}
   {{.}}
 {{- end}}

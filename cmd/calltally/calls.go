@@ -12,7 +12,7 @@ type callsCommand struct {
 }
 
 type callsImportCommand struct {
-	File    string `arg:"" help:"The call log." type:"existingfile"`
+	File    string `arg:"" help:"The call log."`
 	Account string `help:"The account it belongs to; not needed if there is only one." placeholder:"ID"`
 	Dialect string `help:"How its columns are named; recognised by the header if not said." placeholder:"NAME"`
 }
@@ -35,18 +35,14 @@ type callFault struct {
 }
 
 func (c *callsImportCommand) Run(g *globals) error {
-	app, err := g.open(g.ctx)
+	if err := checkDialect("", c.Dialect, conversion.TakesCalls); err != nil {
+		return usageError{fmt.Errorf("--dialect: %w", err)}
+	}
+	app, account, err := g.openFor(c.File, c.Account)
 	if err != nil {
 		return err
 	}
 	defer app.close()
-	account, err := app.account(c.Account)
-	if err != nil {
-		return err
-	}
-	if err := checkDialect("", c.Dialect, conversion.TakesCalls); err != nil {
-		return usageError{fmt.Errorf("--dialect: %w", err)}
-	}
 	bar := g.progress(app.worker)
 	upload, err := app.worker.Accept(g.ctx, commandLineDelivery(c.File, account.ID, conversion.TakesCalls, c.Dialect, true))
 	var tally conversion.CallsTally
@@ -104,8 +100,7 @@ func printImported(g *globals, upload *conversion.Upload, tally conversion.Calls
 }
 
 type callsListCommand struct {
-	Account string `help:"Only this account's." placeholder:"ID"`
-	Limit   int    `default:"50" help:"How many at most; 0 for all."`
+	listFlags
 }
 
 type callJSON struct {
@@ -128,8 +123,8 @@ func (c *callsListCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
-	l := g.list("No calls. Import a call log with “calltally calls import FILE”.", "call", "account", "started (UTC)", "seconds", "caller", "publisher")
-	err = app.store.ListCalls(g.ctx, c.Account, c.Limit, func(call conversion.Call, account string) error {
+	l := g.list(app, c.listFlags, "No calls. Import a call log with “calltally calls import FILE”.", "call", "account", "started (UTC)", "seconds", "caller", "publisher")
+	err = app.store.ListCalls(g.ctx, c.Account, l.limit, func(call conversion.Call, account string) error {
 		return l.add(callJSON{
 			Account: account, CallID: call.CallID, TransactionID: call.TransactionID, StartTime: call.Start.String(), Duration: call.Duration, Caller: call.Caller.String(), Called: call.Called.String(),
 			Campaign: call.Campaign, Publisher: call.Publisher, ClickID: call.ClickID, Status: call.Status,

@@ -14,8 +14,7 @@ type conversionsCommand struct {
 }
 
 type conversionsListCommand struct {
-	Account string `help:"Only this account's." placeholder:"ID"`
-	Limit   int    `default:"50" help:"How many at most; 0 for all."`
+	listFlags
 }
 
 type conversionJSON struct {
@@ -53,10 +52,10 @@ func (c *conversionsListCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
-	l := g.list("No conversions yet.", "conversion", "account", "occurred (UTC)", "reference", "reason", "sale", "payout")
-	err = app.store.ListConversions(g.ctx, c.Account, c.Limit, func(c *conversion.Conversion, account, callID string) error {
+	l := g.list(app, c.listFlags, "No conversions yet.", "conversion", "account", "occurred", "reference", "reason", "sale", "payout")
+	err = app.store.ListConversions(g.ctx, c.Account, l.limit, func(c *conversion.Conversion, account, callID string) error {
 		return l.add(conversionOf(c, account, callID),
-			c.ID, conversion.Clip(account, 8), shortTime(c.OccurredAt)[:16], conversion.Clip(orDash(c.ReferenceID), 12), conversion.Clip(orDash(c.ReasonCode), 8), money(c.Sale), money(c.Payout))
+			c.ID, conversion.Clip(account, 8), shortTime(c.OccurredAt)[:10], conversion.Clip(orDash(c.ReferenceID), 12), conversion.Clip(orDash(c.ReasonCode), 8), money(c.Sale), money(c.Payout))
 	})
 	if err != nil {
 		return err

@@ -202,7 +202,7 @@ func (d *demo) fixedFile(ctx context.Context) error {
 // ledger shows what all of it came to.
 func (d *demo) ledger(ctx context.Context) error {
 	d.heading("6. The ledger")
-	l := d.list("", "conversion", "call", "reference", "reason", "sale", "payout")
+	l := d.list(d.app, listFlags{}, "", "conversion", "call", "reference", "reason", "sale", "payout")
 	err := d.app.store.ListConversions(ctx, "", 0, func(c *conversion.Conversion, _, callID string) error {
 		return l.add(nil, c.ID, callID, c.ReferenceID, c.ReasonCode, money(c.Sale), money(c.Payout))
 	})

@@ -33,6 +33,6 @@ func (c *initCommand) Run(g *globals) error {
 	if err := out.Close(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(g.stdout, "Wrote %s. Change what is marked, then try “calltally check”.\n", g.Config)
+	_, err = fmt.Fprintf(g.stdout, "Wrote %s. Change the lines marked with <-, then try “calltally check”.\n", g.Config)
 	return err
 }

@@ -83,8 +83,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stderr, "calltally:", err)
 		return exitFailed
 	}
+	bare := len(args) == 0
+	if bare {
+		args = []string{"--help"}
+	}
 	command, err := parser.Parse(args)
-	if exit >= 0 { // help was asked for and printed
+	switch {
+	case bare:
+		return exitUsage
+	case exit >= 0: // help was asked for and printed
 		return exit
 	}
 	if err != nil {

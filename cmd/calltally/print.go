@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -28,23 +29,48 @@ type list struct {
 	out   io.Writer
 	json  bool
 	table *tabwriter.Writer
+	limit int // things at most; 0 for all
 	rows  int
 	none  string // printed in place of an empty table
+	left  int    // the column that is left out; -1 for none
 }
 
-func (g *globals) list(none string, header ...string) *list {
-	l := &list{out: g.stdout, json: g.JSON, none: none}
+// listFlags are what every list takes.
+type listFlags struct {
+	Account string `help:"Only this account's." placeholder:"ID"`
+	Limit   int    `default:"-1" help:"How many at most; 0 for all. If not given, 50 in a table and all as JSON." placeholder:"N"`
+}
+
+const tableRows = 50
+
+// list begins a list. A table of one account has no column that names it.
+func (g *globals) list(app *app, flags listFlags, none string, header ...string) *list {
+	l := &list{out: g.stdout, json: g.JSON, limit: flags.Limit, none: none, left: -1}
+	if l.limit < 0 {
+		l.limit = tableRows
+		if l.json {
+			l.limit = 0
+		}
+	}
 	if l.json {
 		fmt.Fprint(l.out, "[")
 		return l
 	}
+	if flags.Account != "" || len(app.worker.Accounts) == 1 {
+		l.left = slices.Index(header, "account")
+	}
 	l.table = tabwriter.NewWriter(g.stdout, 0, 0, 2, ' ', 0)
-	l.header(header)
+	l.line(header)
 	return l
 }
 
-func (l *list) header(names []string) {
-	fmt.Fprintln(l.table, strings.ToUpper(strings.Join(names, "\t")))
+// line prints a line of the table, its first one in capitals.
+func (l *list) line(cells []string) {
+	line := strings.Join(slices.Concat(cells[:max(l.left, 0)], cells[l.left+1:]), "\t")
+	if l.rows == 0 {
+		line = strings.ToUpper(line)
+	}
+	fmt.Fprintln(l.table, line)
 }
 
 // add prints one thing: object in JSON, cells in a table.
@@ -55,8 +81,8 @@ func (l *list) add(object any, cells ...any) error {
 		for i, cell := range cells {
 			texts[i] = fmt.Sprint(cell)
 		}
-		_, err := fmt.Fprintln(l.table, strings.Join(texts, "\t"))
-		return err
+		l.line(texts)
+		return nil
 	}
 	text, err := json.Marshal(object)
 	if err != nil {
@@ -78,7 +104,11 @@ func (l *list) end() error {
 		_, err := fmt.Fprintln(l.out, l.none)
 		return err
 	}
-	return l.table.Flush()
+	err := l.table.Flush()
+	if err == nil && l.rows == l.limit {
+		_, err = fmt.Fprintf(l.out, "These are the newest %d; --limit 0 lists all.\n", l.limit)
+	}
+	return err
 }
 
 func printJSON(out io.Writer, v any) error {

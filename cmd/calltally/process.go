@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,7 @@ import (
 )
 
 type processCommand struct {
-	File    string `arg:"" help:"The file to decide." type:"existingfile"`
+	File    string `arg:"" help:"The file to decide."`
 	Account string `help:"The account it belongs to; not needed if there is only one." placeholder:"ID"`
 	Dialect string `help:"How its columns are named, if not as the account says." placeholder:"NAME"`
 	DryRun  bool   `help:"Show what would happen and change nothing."`
@@ -27,18 +28,14 @@ type processCommand struct {
 }
 
 func (c *processCommand) Run(g *globals) error {
-	app, err := g.open(g.ctx)
+	if err := checkDialect("", c.Dialect, conversion.TakesConversions); err != nil {
+		return usageError{fmt.Errorf("--dialect: %w", err)}
+	}
+	app, account, err := g.openFor(c.File, c.Account)
 	if err != nil {
 		return err
 	}
 	defer app.close()
-	account, err := app.account(c.Account)
-	if err != nil {
-		return err
-	}
-	if err := checkDialect("", c.Dialect, conversion.TakesConversions); err != nil {
-		return usageError{fmt.Errorf("--dialect: %w", err)}
-	}
 	if !c.DryRun {
 		return c.process(g, app.worker, account)
 	}
@@ -84,6 +81,7 @@ func (c *processCommand) show(g *globals, w *worker.Worker, told *worker.Told) e
 		if err := writeFiles(c.Results, told); err != nil {
 			return err
 		}
+		told.Report.FilesIn = c.Results
 	}
 	if g.JSON {
 		return printDecided(g.ctx, g.stdout, w, told)
@@ -101,6 +99,36 @@ func commandLineDelivery(file, account string, takes conversion.Takes, dialect s
 		Source: worker.CommandLine, Origin: rand.Text(), Name: filepath.Base(file), Account: account, Takes: takes, Dialect: dialect, Again: again,
 		Open: func() (io.ReadCloser, error) { return os.Open(file) },
 	}
+}
+
+// checkFile checks that a file named on the command line is one.
+func checkFile(name string) error {
+	info, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return usageError{fmt.Errorf("there is no file %s", name)}
+	case err != nil:
+		return usageError{err}
+	case !info.Mode().IsRegular():
+		return usageError{fmt.Errorf("%s is no file; name one file", name)}
+	}
+	return nil
+}
+
+// openFor opens the program for a command about one file of an account.
+func (g *globals) openFor(file, id string) (*app, *conversion.Account, error) {
+	if err := checkFile(file); err != nil {
+		return nil, nil, err
+	}
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	account, err := app.account(id)
+	if err != nil {
+		return nil, nil, errors.Join(err, app.close())
+	}
+	return app, account, nil
 }
 
 // account finds the account that a command is about; without a name, the only

@@ -4,13 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -26,35 +22,11 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"calltally/conversion"
+	"calltally/scripts/rig"
 )
 
 // The tests in this file run against real servers, Dovecot and Postfix, which
 // “scripts/services up” starts on loopback.
-const (
-	rigIMAP     = "127.0.0.1:10143"
-	rigIMAPS    = "127.0.0.1:10993"
-	rigSMTPS    = "127.0.0.1:10465"
-	rigPassword = "s3cret"
-)
-
-// rig returns the certificate file of the servers. Where they are not up, the
-// test is skipped; with CI=true that is a failure.
-func rig(t *testing.T) (caFile string) {
-	t.Helper()
-	folder := os.Getenv("CALLTALLY_RIG")
-	if folder == "" {
-		folder = "/tmp/calltally-rig"
-	}
-	conn, err := net.DialTimeout("tcp", rigIMAPS, time.Second)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the mail servers are not up: run scripts/services install && scripts/services up (%v)", err)
-		}
-		t.Skip("needs Dovecot and Postfix: run scripts/services install && scripts/services up")
-	}
-	conn.Close()
-	return filepath.Join(folder, "ca", "ca.pem")
-}
 
 // mailParties are two fresh mailboxes: of the uploads, and of an advertiser.
 type mailParties struct {
@@ -64,7 +36,7 @@ type mailParties struct {
 }
 
 func newParties(t *testing.T) mailParties {
-	ca := rig(t)
+	ca := rig.CAFile(t)
 	id := strings.ToLower(rand.Text()[:10])
 	return mailParties{caFile: ca, uploads: "box-u" + id + "@rig.test", sender: "box-s" + id + "@rig.test", address: "box-u" + id + "+acme@rig.test"}
 }
@@ -91,7 +63,7 @@ sources:
   - {name: uploads, kind: imap, url: "%s", password: %s, ca_file: %s, trust: recipient, every: 30s}
 %s
 replies: {smtp: "smtps://%s@%s", password: %s, ca_file: %s, from: "Uploads <%s>"}
-`, p.address, p.sender, p.sender, fmt.Sprintf(imapURL, login), rigPassword, p.caFile, more, login, rigSMTPS, rigPassword, p.caFile, p.uploads)
+`, p.address, p.sender, p.sender, fmt.Sprintf(imapURL, login), rig.Password, p.caFile, more, login, rig.SMTPS, rig.Password, p.caFile, p.uploads)
 	file := filepath.Join(dir, "calltally.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -103,7 +75,7 @@ replies: {smtp: "smtps://%s@%s", password: %s, ca_file: %s, from: "Uploads <%s>"
 	return c
 }
 
-const secureIMAP = "imaps://%s@" + rigIMAPS
+const secureIMAP = "imaps://%s@" + rig.IMAPS
 
 func startApp(t *testing.T, c *config) *app {
 	t.Helper()
@@ -164,17 +136,6 @@ func testUpload(n, filler int) []byte {
 	return b.Bytes()
 }
 
-func (p mailParties) tls(t *testing.T) *tls.Config {
-	t.Helper()
-	pem, err := os.ReadFile(p.caFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
-	return &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12}
-}
-
 // send mails a file to the upload address by authenticated SMTP.
 func (p mailParties) send(t *testing.T, subject, name string, content []byte) {
 	t.Helper()
@@ -189,12 +150,12 @@ func (p mailParties) send(t *testing.T, subject, name string, content []byte) {
 
 func (p mailParties) sendRaw(t *testing.T, raw []byte) {
 	t.Helper()
-	client, err := smtp.DialTLS(rigSMTPS, p.tls(t))
+	client, err := smtp.DialTLS(rig.SMTPS, rig.TLS(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if err := client.Auth(sasl.NewPlainClient("", p.sender, rigPassword)); err != nil {
+	if err := client.Auth(sasl.NewPlainClient("", p.sender, rig.Password)); err != nil {
 		t.Fatal(err)
 	}
 	if err := client.SendMail(p.sender, []string{p.address}, bytes.NewReader(raw)); err != nil {
@@ -205,12 +166,12 @@ func (p mailParties) sendRaw(t *testing.T, raw []byte) {
 // open opens a mailbox as its owner.
 func (p mailParties) open(t *testing.T, user string) *inbox {
 	t.Helper()
-	client, err := imapclient.DialTLS(rigIMAPS, &imapclient.Options{TLSConfig: p.tls(t)})
+	client, err := imapclient.DialTLS(rig.IMAPS, &imapclient.Options{TLSConfig: rig.TLS(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	if err := client.Login(user, rigPassword).Wait(); err != nil {
+	if err := client.Login(user, rig.Password).Wait(); err != nil {
 		t.Fatal(err)
 	}
 	return &inbox{client: client}
@@ -399,15 +360,15 @@ func watchHeap(t *testing.T) func() int64 {
 
 func TestRigACutConnectionIsFetchedAgain(t *testing.T) {
 	p := newParties(t)
-	proxy := newCuttingProxy(t, rigIMAP)
-	app := startApp(t, p.config(t, "imap://%s@"+proxy.address+"?tls=off", ""))
+	proxy := rig.NewProxy(t, rig.IMAP)
+	app := startApp(t, p.config(t, "imap://%s@"+proxy.Address+"?tls=off", ""))
 	const rows = 2000
 	importTestCalls(t, app, rows)
 	p.send(t, "Orders", "orders.csv", testUpload(rows, 500))
 	uploads := p.open(t, p.uploads)
 	eventually(t, "the mail arrives", 5*time.Second, func() bool { return uploads.count("INBOX") == 1 })
 	for _, cutAfter := range []int64{100_000, 700_000, 1_300_000} {
-		proxy.cutAfter.Store(cutAfter)
+		proxy.CutAfter.Store(cutAfter)
 		if err := app.worker.RunOnce(t.Context()); err == nil {
 			t.Fatalf("a connection cut after %d bytes went unnoticed", cutAfter)
 		}
@@ -415,7 +376,7 @@ func TestRigACutConnectionIsFetchedAgain(t *testing.T) {
 			t.Fatalf("a mail cut after %d bytes made %d uploads", cutAfter, n)
 		}
 	}
-	proxy.cutAfter.Store(0)
+	proxy.CutAfter.Store(0)
 	for range 2 {
 		if err := app.worker.RunOnce(t.Context()); err != nil {
 			t.Fatal(err)
@@ -424,48 +385,6 @@ func TestRigACutConnectionIsFetchedAgain(t *testing.T) {
 	if uploads, conversions := countUploads(t, app), countConversions(t, app); uploads != 1 || conversions != rows {
 		t.Errorf("%d uploads and %d conversions were made of one mail with %d rows", uploads, conversions, rows)
 	}
-}
-
-// cuttingProxy passes bytes on and cuts the connection after so many from the
-// server; 0 never cuts.
-type cuttingProxy struct {
-	address  string
-	cutAfter atomic.Int64
-}
-
-func newCuttingProxy(t *testing.T, server string) *cuttingProxy {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	p := &cuttingProxy{address: listener.Addr().String()}
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go p.pass(client, server)
-		}
-	}()
-	return p
-}
-
-func (p *cuttingProxy) pass(client net.Conn, address string) {
-	defer client.Close()
-	server, err := net.Dial("tcp", address)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	go io.Copy(server, client) //nolint:errcheck // it ends with the connection
-	var from io.Reader = server
-	if limit := p.cutAfter.Load(); limit > 0 {
-		from = io.LimitReader(server, limit)
-	}
-	io.Copy(client, from) //nolint:errcheck // it ends with the connection
 }
 
 func countUploads(t *testing.T, app *app) (n int) {

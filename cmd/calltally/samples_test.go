@@ -45,7 +45,7 @@ func runSample(t *testing.T, folder string) {
 		deliverSample(t, app, file, produced)
 	}
 	var conversions bytes.Buffer
-	l := (&globals{stdout: &conversions, JSON: true}).list("")
+	l := (&globals{stdout: &conversions, JSON: true}).list(app, listFlags{}, "")
 	err = app.store.ListConversions(t.Context(), "", 0, func(c *conversion.Conversion, account, callID string) error {
 		return l.add(conversionOf(c, account, callID))
 	})

@@ -14,8 +14,7 @@ type uploadsCommand struct {
 }
 
 type uploadsListCommand struct {
-	Account string `help:"Only this account's." placeholder:"ID"`
-	Limit   int    `default:"50" help:"How many at most; 0 for all."`
+	listFlags
 }
 
 type uploadJSON struct {
@@ -47,26 +46,42 @@ func (c *uploadsListCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
-	l := g.list("No uploads yet.", "upload", "account", "received (UTC)", "file", "state", "rows")
-	err = app.store.ListUploads(g.ctx, c.Account, c.Limit, func(u *conversion.Upload) error {
+	l := g.list(app, c.listFlags, "No uploads yet.", "upload", "account", "time (UTC)", "file", "state", "rows", "problems")
+	err = app.store.ListUploads(g.ctx, c.Account, l.limit, func(u *conversion.Upload) error {
 		t := u.Tally
-		code, state, rows := "", string(u.State), fmt.Sprintf("%d (%d rejected, %d waiting)", t.Rows, t.Of(conversion.Rejected), t.Of(conversion.Waiting))
+		code, rows := "", fmt.Sprint(t.Rows)
 		if u.Refusal != nil {
-			code, rows = string(u.Refusal.Code), string(u.Refusal.Code)
+			code = string(u.Refusal.Code)
 		}
-		if u.Takes == conversion.TakesCalls && u.Refusal == nil {
-			rows = "call log"
+		if u.Takes == conversion.TakesCalls {
+			rows = "calls"
 		}
 		return l.add(uploadJSON{
 			Upload: u.ID, Account: u.Account, Source: u.Source, File: u.Name, Takes: string(u.Takes), Size: u.Size, ReceivedAt: u.ReceivedAt.String(), DecidedAt: u.DecidedAt.String(),
-			State: state, Code: code, SameAs: u.SameAs, Rows: t.Rows, Created: t.Of(conversion.Created), Updated: t.Of(conversion.Updated),
+			State: string(u.State), Code: code, SameAs: u.SameAs, Rows: t.Rows, Created: t.Of(conversion.Created), Updated: t.Of(conversion.Updated),
 			Incremented: t.Of(conversion.Incremented), Repeated: t.Of(conversion.Repeated), Unchanged: t.Of(conversion.Unchanged), Ignored: t.Of(conversion.Ignored), Waiting: t.Of(conversion.Waiting), Rejected: t.Of(conversion.Rejected),
-		}, u.ID, conversion.Clip(orDash(u.Account), 8), u.ReceivedAt.Time().Format("01-02 15:04"), conversion.Clip(u.Name, 22), state, rows)
+		}, u.ID, conversion.Clip(orDash(u.Account), 8), u.ReceivedAt.Time().Format("01-02 15:04"), conversion.Clip(u.Name, 22), u.State, rows, problems(u))
 	})
 	if err != nil {
 		return err
 	}
 	return l.end()
+}
+
+// problems says what is wrong with an upload, in a few words.
+func problems(u *conversion.Upload) string {
+	rejected, waiting := u.Tally.Of(conversion.Rejected), u.Tally.Of(conversion.Waiting)
+	switch {
+	case u.Refusal != nil:
+		return conversion.Clip(string(u.Refusal.Code), 18)
+	case rejected > 0 && waiting > 0:
+		return fmt.Sprintf("%d, %d waiting", rejected, waiting)
+	case waiting > 0:
+		return fmt.Sprintf("%d waiting", waiting)
+	case rejected > 0:
+		return fmt.Sprint(rejected)
+	}
+	return "-"
 }
 
 type uploadsShowCommand struct {

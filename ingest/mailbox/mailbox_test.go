@@ -3,13 +3,11 @@ package mailbox
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 
 	"calltally/conversion"
 	"calltally/ingest"
+	"calltally/scripts/rig"
 )
 
 func TestMailIsFiledAsTheServerAllows(t *testing.T) {
@@ -445,10 +444,10 @@ func TestACutConnectionYieldsNothing(t *testing.T) {
 	s := newServer(t, imap.CapMove)
 	large := mixed(attached("text/csv", "orders.csv", strings.Repeat(orders, 5000)))
 	s.put(t, "INBOX", large)
-	proxy := newCuttingProxy(t, s.address)
-	m := mailboxOf(t, proxy.address)
+	proxy := rig.NewProxy(t, s.address)
+	m := mailboxOf(t, proxy.Address)
 	for _, cut := range []int{1, 50, 400, 1000, len(large) / 2, len(large)} {
-		proxy.cutAfter.Store(int64(cut))
+		proxy.CutAfter.Store(int64(cut))
 		m.Close()
 		deliveries, err := poll(t.Context(), t, m, accept)
 		if err == nil || len(deliveries) > 0 {
@@ -458,7 +457,7 @@ func TestACutConnectionYieldsNothing(t *testing.T) {
 			t.Fatalf("cut after %d bytes: INBOX holds %d mails", cut, len(inbox))
 		}
 	}
-	proxy.cutAfter.Store(0)
+	proxy.CutAfter.Store(0)
 	deliveries := mustPoll(t, m)
 	wantNames(t, deliveries, "orders.csv")
 	if len(deliveries) == 1 && deliveries[0].content != strings.Repeat(orders, 5000) {
@@ -468,60 +467,13 @@ func TestACutConnectionYieldsNothing(t *testing.T) {
 
 func TestAConnectionLostBetweenPollsIsMadeAnew(t *testing.T) {
 	s := newServer(t, imap.CapMove)
-	proxy := newCuttingProxy(t, s.address)
-	m := mailboxOf(t, proxy.address)
+	proxy := rig.NewProxy(t, s.address)
+	m := mailboxOf(t, proxy.Address)
 	mustPoll(t, m)
-	proxy.hangUp()
+	proxy.HangUp()
 	s.put(t, "INBOX", ordersMail)
 	wantNames(t, mustPoll(t, m), "orders.csv")
 }
-
-// cuttingProxy passes bytes on and cuts the connection after so many from the
-// server; 0 never cuts.
-type cuttingProxy struct {
-	address  string
-	cutAfter atomic.Int64
-	current  atomic.Value // net.Conn
-}
-
-func newCuttingProxy(t *testing.T, server string) *cuttingProxy {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	p := &cuttingProxy{address: listener.Addr().String()}
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			p.current.Store(client)
-			go p.pass(client, server)
-		}
-	}()
-	return p
-}
-
-func (p *cuttingProxy) pass(client net.Conn, address string) {
-	defer client.Close()
-	server, err := net.Dial("tcp", address)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	go io.Copy(server, client) //nolint:errcheck // it ends with the connection
-	var from io.Reader = server
-	if limit := p.cutAfter.Load(); limit > 0 {
-		from = io.LimitReader(server, limit)
-	}
-	io.Copy(client, from) //nolint:errcheck // it ends with the connection
-}
-
-// hangUp ends the connection that is there.
-func (p *cuttingProxy) hangUp() { p.current.Load().(net.Conn).Close() }
 
 // wake runs Wake and returns what it returned and after how long.
 func wake(ctx context.Context, m *Mailbox) <-chan error {
@@ -614,12 +566,12 @@ func TestWake(t *testing.T) {
 	}
 	t.Run("the server hangs up", func(t *testing.T) {
 		s := newServer(t, imap.CapMove, imap.CapIdle)
-		proxy := newCuttingProxy(t, s.address)
-		m := mailboxOf(t, proxy.address)
+		proxy := rig.NewProxy(t, s.address)
+		m := mailboxOf(t, proxy.Address)
 		mustPoll(t, m)
 		woken := wake(t.Context(), m)
 		time.Sleep(settled)
-		proxy.hangUp()
+		proxy.HangUp()
 		if err := within(t, 2*time.Second, woken); err == nil {
 			t.Error("a lost connection went unnoticed")
 		}

@@ -3,10 +3,7 @@ package mailbox
 import (
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,15 +13,11 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"calltally/ingest"
+	"calltally/scripts/rig"
 )
 
 // The tests in this file run against Dovecot, which “scripts/services up” starts
 // on loopback.
-const (
-	rigIMAPS    = "127.0.0.1:10993"
-	rigLMTP     = "127.0.0.1:10024"
-	rigPassword = "s3cret"
-)
 
 // rigBox is a fresh mailbox in Dovecot.
 type rigBox struct {
@@ -32,47 +25,24 @@ type rigBox struct {
 	secure        *tls.Config
 }
 
-// newRigBox makes a mailbox. Where Dovecot is not up, the test is skipped; with
-// CI=true that is a failure.
 func newRigBox(t *testing.T) rigBox {
 	t.Helper()
-	folder := os.Getenv("CALLTALLY_RIG")
-	if folder == "" {
-		folder = "/tmp/calltally-rig"
-	}
-	conn, err := net.DialTimeout("tcp", rigIMAPS, time.Second)
-	if err != nil {
-		if os.Getenv("CI") == "true" || os.Getenv("CALLTALLY_RIG_UP") == "1" {
-			t.Fatalf("Dovecot is not up: run scripts/services install && scripts/services up (%v)", err)
-		}
-		t.Skip("needs Dovecot: run scripts/services install && scripts/services up")
-	}
-	conn.Close()
-	pem, err := os.ReadFile(filepath.Join(folder, "ca", "ca.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
 	name := "box-m" + strings.ToLower(rand.Text()[:10])
-	return rigBox{
-		user: name + "@rig.test", address: name + "+acme@rig.test",
-		secure: &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12},
-	}
+	return rigBox{user: name + "@rig.test", address: name + "+acme@rig.test", secure: rig.TLS(t)}
 }
 
 // mailbox is the mailbox as calltally reads it.
 func (b rigBox) mailbox(t *testing.T) *Mailbox {
 	t.Helper()
-	m := mailboxOf(t, rigIMAPS)
-	m.Server = Server{Address: rigIMAPS, TLS: b.secure, User: b.user, Password: rigPassword}
+	m := mailboxOf(t, rig.IMAPS)
+	m.Server = Server{Address: rig.IMAPS, TLS: b.secure, User: b.user, Password: rig.Password}
 	return m
 }
 
 // deliver hands a mail to Dovecot as a mail server does.
 func (b rigBox) deliver(t *testing.T, raw string) {
 	t.Helper()
-	conn, err := net.Dial("tcp", rigLMTP)
+	conn, err := net.Dial("tcp", rig.LMTP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,12 +56,12 @@ func (b rigBox) deliver(t *testing.T, raw string) {
 // open opens the mailbox as a person's mail program does.
 func (b rigBox) open(t *testing.T) *imapclient.Client {
 	t.Helper()
-	client, err := imapclient.DialTLS(rigIMAPS, &imapclient.Options{TLSConfig: b.secure})
+	client, err := imapclient.DialTLS(rig.IMAPS, &imapclient.Options{TLSConfig: b.secure})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	if err := client.Login(b.user, rigPassword).Wait(); err != nil {
+	if err := client.Login(b.user, rig.Password).Wait(); err != nil {
 		t.Fatal(err)
 	}
 	return client
