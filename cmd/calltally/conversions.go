@@ -131,7 +131,7 @@ func (c *conversionsShowCommand) Run(g *globals) error {
 	fmt.Fprintf(g.stdout, "Conversion %d of account %s: sale %s, payout %s\n", held.ID, account, money(held.Sale), money(held.Payout))
 	for _, change := range changes {
 		j := changeOf(change)
-		fmt.Fprintf(g.stdout, "  %s  %s by upload %d, line %d: sale %s → %s, payout %s → %s\n",
+		fmt.Fprintf(g.stdout, "  %s  %s by upload %d, line %d\n      sale %s → %s, payout %s → %s\n",
 			change.At.Time().Format("2006-01-02 15:04"), j.Verdict, j.Upload, j.Line, orDash(j.SaleBefore), orDash(j.SaleAfter), orDash(j.PayoutBefore), orDash(j.PayoutAfter))
 		if j.Rule != "" {
 			fmt.Fprintf(g.stdout, "      %s\n", j.Rule)

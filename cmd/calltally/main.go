@@ -120,6 +120,9 @@ func exitCode(err error, stderr io.Writer) int {
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "calltally: %v\n", err)
 		return exitUsage
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "calltally: stopped. What was received is safe; “calltally once” goes on where it ended.")
+		return exitFailed
 	}
 	fmt.Fprintf(stderr, "calltally: %v\n", err)
 	return exitFailed

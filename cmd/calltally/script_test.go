@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -116,5 +118,18 @@ func TestStarterConfigurationIsReadable(t *testing.T) {
 	}
 	if got := fmt.Sprint(len(c.Accounts), " ", c.Accounts[0].ID); got != "1 23" {
 		t.Errorf("it has accounts %s, want one, 23", got)
+	}
+}
+
+func TestAStoppedCommandSaysHowToGoOn(t *testing.T) {
+	file := t.TempDir() + "/calltally.yaml"
+	if err := os.WriteFile(file, starter, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	var stdout, stderr bytes.Buffer
+	if code := run(ctx, []string{"verify", "--config", file}, nil, &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "“calltally once” goes on where it ended") {
+		t.Errorf("it ended with %d and said %q", code, &stderr)
 	}
 }
