@@ -1,3 +1,7 @@
+// Package conversion holds the words of the business: accounts and their rules,
+// calls, uploads and rows, the claims that rows make, conversions with their
+// changes, outcomes and tallies; and what they are told in: amounts, telephone
+// numbers and times. It imports none of our other packages.
 package conversion
 
 import "strconv"
