@@ -9,6 +9,16 @@ type HeldQuery struct {
 	References   []string
 	Parents      []string // reference ids of conversions that rows are about
 	Fingerprints []Fingerprint
+	// Upload, if set, asks what other uploads of its bytes have applied of the
+	// lines from First to Last.
+	Upload      int64
+	First, Last int
+}
+
+// AppliedLine is what another upload of the same bytes made of a line.
+type AppliedLine struct {
+	Upload int64
+	Outcome
 }
 
 // Held is what the ledger holds of the conversions that some rows may touch.
@@ -16,8 +26,9 @@ type HeldQuery struct {
 type Held struct {
 	// Calls are the calls of the conversions that the query names as parents.
 	Calls map[int64]*Call
-	// Earlier returns the changes of a conversion that are in the ledger.
-	Earlier func(c *Conversion) ([]*Change, error)
+	// Copies are the lines that other uploads of the same bytes have applied.
+	Copies map[int]AppliedLine
+	Ledger Ledger
 
 	conversions map[int64]*Conversion // as they are now
 	byKey       map[Key]int64         // the newest under each key
@@ -25,10 +36,18 @@ type Held struct {
 	applied     map[Fingerprint]int64
 }
 
+// Ledger answers what is asked of few rows only.
+type Ledger interface {
+	// Earlier returns the newest changes of a conversion by other files.
+	Earlier(c *Conversion) ([]*Change, error)
+	// Newest returns the newest conversion under a key; nil for none.
+	Newest(key Key) (*Conversion, error)
+}
+
 // NewHeld returns a Held that holds nothing yet.
-func NewHeld(earlier func(c *Conversion) ([]*Change, error)) *Held {
+func NewHeld(ledger Ledger) *Held {
 	return &Held{
-		Calls: map[int64]*Call{}, Earlier: earlier,
+		Calls: map[int64]*Call{}, Copies: map[int]AppliedLine{}, Ledger: ledger,
 		conversions: map[int64]*Conversion{}, byKey: map[Key]int64{}, byReference: map[string][]int64{}, applied: map[Fingerprint]int64{},
 	}
 }
@@ -37,12 +56,41 @@ func NewHeld(earlier func(c *Conversion) ([]*Change, error)) *Held {
 func (h *Held) Put(c *Conversion) {
 	known := h.conversions[c.ID]
 	h.conversions[c.ID] = c
+	if known != nil && known.Key != c.Key {
+		h.rekeyed(known.Key)
+	}
 	if latest, ok := h.byKey[c.Key]; !ok || c.Nth >= h.conversions[latest].Nth {
 		h.byKey[c.Key] = c.ID
 	}
 	if c.ReferenceID != "" && (known == nil || known.ReferenceID != c.ReferenceID) {
 		h.byReference[c.ReferenceID] = append(h.byReference[c.ReferenceID], c.ID)
 	}
+}
+
+// rekeyed finds the newest conversion under a key that one has lost.
+func (h *Held) rekeyed(key Key) {
+	delete(h.byKey, key)
+	for _, c := range h.conversions {
+		if latest, ok := h.byKey[key]; c.Key == key && (!ok || c.Nth >= h.conversions[latest].Nth) {
+			h.byKey[key] = c.ID
+		}
+	}
+}
+
+// Rekey gives a conversion, whose key parts have changed, the next place under
+// its new key.
+func (h *Held) Rekey(c *Conversion, key Key) error {
+	newest, err := h.Ledger.Newest(key)
+	if err != nil {
+		return err
+	}
+	c.Key, c.Nth = key, 0
+	for _, other := range []*Conversion{newest, h.Latest(key)} {
+		if other != nil && other.ID != c.ID {
+			c.Nth = max(c.Nth, other.Nth+1)
+		}
+	}
+	return nil
 }
 
 // PutApplied notes that an earlier file had a row, and what came of it.
@@ -80,6 +128,7 @@ type Settlement struct {
 	Cursor         int
 	Outcomes       []Outcome // by line
 	Conversions    []*Conversion
+	Rekeyed        []int64 // conversions that leave the key they are held under
 	Changes        []*Change
 	Fingerprints   map[Fingerprint]int64 // → the change it was applied by
 	Tally          Tally

@@ -21,6 +21,8 @@ type Upload struct {
 	// Origin is where the source had it; with Digest it is the identity.
 	Origin string
 	Name   string // the file's name as sent; shown, never used as a path
+	// Stem is what its report's files are named by, in lower case.
+	Stem   string
 	Digest [32]byte
 	Size   int64
 	Takes  Takes
@@ -38,10 +40,10 @@ type Upload struct {
 	// Cursor is the last line decided; what follows it is still to do.
 	Cursor int
 	Mail   MailOrigin
-	// SameAs is the first upload of the same bytes, Repeats the newest before this
-	// one; 0 for none, or if Again asks not to look for one.
-	SameAs, Repeats int64
-	Again           bool
+	// SameAs is the first upload of the same bytes; 0 for none. Again has rows
+	// decided that another upload of these bytes has applied.
+	SameAs int64
+	Again  bool
 }
 
 // Takes is what a source's files hold.

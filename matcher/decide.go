@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -12,14 +13,14 @@ import (
 
 // Candidates are what a claim is decided against.
 type Candidates struct {
-	// Match is the claim's call, as FindCall chose it; if the claim names its
-	// conversion, that conversion's call.
+	// Match is the claim's call, as FindCall chose it.
 	Match Match
 	// Prior is the newest conversion held under the claim's key.
 	Prior *conversion.Conversion
 	// Referenced is the newest conversion with the claim's reference id, Parent
-	// the one with its parent reference id.
+	// the one with its parent reference id; ParentCall is that one's call.
 	Referenced, Parent *conversion.Conversion
+	ParentCall         *conversion.Call
 	// Repeated is the conversion that the same row in an earlier file became.
 	Repeated *conversion.Conversion
 }
@@ -30,6 +31,8 @@ type Decision struct {
 	Outcome    conversion.Outcome
 	Change     *conversion.Change
 	Conversion *conversion.Conversion // as it is after the change
+	// NewKey is set if the change moves the conversion to another key.
+	NewKey conversion.Key
 }
 
 // Decide says what a claim does, given the call it means and what the ledger
@@ -69,6 +72,7 @@ type decider struct {
 	policy  Policy
 	id      int64
 	outcome conversion.Outcome
+	newKey  conversion.Key
 }
 
 func (d *decider) reject(code conversion.Code, column, value, format string, args ...any) Decision {
@@ -100,8 +104,14 @@ func (d *decider) addressed() Decision {
 		return d.reject(conversion.ConversionNotFound, "parent_reference_id", d.claim.ParentReferenceID,
 			"No conversion has reference_id %q. Send that one first, or correct parent_reference_id.", d.claim.ParentReferenceID)
 	}
-	d.meet(d.found.Match.Call)
-	return d.update(parent, d.found.Match.Call)
+	if call := d.found.Match.Call; call != nil && parent.Call != 0 && call.ID != parent.Call {
+		d.meet(call)
+		return d.reject(conversion.CluesConflict, "parent_reference_id", d.claim.ParentReferenceID,
+			"The start time means call %s, but parent_reference_id %q names conversion %d on another call. Correct one of them.",
+			call.CallID, d.claim.ParentReferenceID, parent.ID)
+	}
+	d.meet(d.found.ParentCall)
+	return d.update(parent, d.found.ParentCall)
 }
 
 // byKey decides a claim by what is held under its key.
@@ -182,6 +192,9 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 	}
 	rule := updateTrace(prior, &after, changes, paid)
 	after.Changes++
+	if before, now := keyOf(prior.Details, prior.Call, d.policy), keyOf(after.Details, after.Call, d.policy); before != now {
+		d.newKey = now
+	}
 	change := &conversion.Change{
 		ID: d.id, Conversion: prior.ID, Seq: prior.Changes, Verdict: conversion.Updated, At: d.policy.Now, Effective: d.policy.Account.Day(d.policy.Now),
 		SaleBefore: prior.Sale, SaleAfter: after.Sale, PayoutBefore: prior.Payout, PayoutAfter: after.Payout,
@@ -217,11 +230,7 @@ func updateTrace(prior, after *conversion.Conversion, changes []conversion.Detai
 			parts = append(parts, "customer data")
 			continue
 		}
-		before := c.Before
-		if before == "" {
-			before = "none"
-		}
-		parts = append(parts, fmt.Sprintf("%s %s → %s", c.Name, before, c.After))
+		parts = append(parts, fmt.Sprintf("%s %s → %s", c.Name, cmp.Or(c.Before, "none"), cmp.Or(c.After, "none")))
 	}
 	trace := "update: " + strings.Join(parts, ", ")
 	if paid != "" {
@@ -238,9 +247,10 @@ func nothing(a conversion.Amount) string {
 }
 
 // replaceDetails puts the details that a claim gives in place of those held and
-// lists what changed.
+// lists what changed. Quantities belong to their SKUs and go with them.
 func replaceDetails(details *conversion.Details, claim *conversion.Claim) []conversion.DetailChange {
 	var changes []conversion.DetailChange
+	newItems := claim.SKUs != "" && claim.SKUs != details.SKUs
 	reference := claim.ReferenceID
 	if claim.ParentReferenceID != "" && details.ReferenceID != "" {
 		reference = "" // the parent goes on being found under its own
@@ -257,9 +267,10 @@ func replaceDetails(details *conversion.Details, claim *conversion.Claim) []conv
 		{"quantity_list", &details.Quantities, claim.Quantities},
 		{"campaign", &details.Campaign, claim.Campaign},
 		{"publisher", &details.Publisher, claim.Publisher},
-		{"customer", &details.Customer, claim.Customer},
+		{"customer", &details.Customer, mergeCustomer(details.Customer, claim.Customer)},
 	} {
-		if part.given != "" && part.given != *part.held {
+		cleared := newItems && part.held == &details.Quantities
+		if (part.given != "" || cleared) && part.given != *part.held {
 			changes = append(changes, conversion.DetailChange{Name: part.name, Before: *part.held, After: part.given})
 			*part.held = part.given
 		}
@@ -267,11 +278,27 @@ func replaceDetails(details *conversion.Details, claim *conversion.Claim) []conv
 	return changes
 }
 
+// mergeCustomer puts what a claim says of a customer over what is held, field by
+// field: a blank leaves a field alone. Both are JSON objects of texts, or "".
+func mergeCustomer(held, given string) string {
+	if held == "" || given == "" {
+		return given
+	}
+	merged := map[string]string{}
+	for _, text := range []string{held, given} {
+		if json.Unmarshal([]byte(text), &merged) != nil {
+			return given
+		}
+	}
+	text, _ := json.Marshal(merged) // a map of strings always marshals
+	return string(text)
+}
+
 func (d *decider) applied(verdict conversion.Verdict, after *conversion.Conversion, change *conversion.Change) Decision {
 	d.outcome.Verdict, d.outcome.ConversionID = verdict, after.ID
 	d.outcome.PayoutBefore, d.outcome.PayoutAfter = change.PayoutBefore, change.PayoutAfter
 	d.outcome.Rule = change.Rule
-	return Decision{Outcome: d.outcome, Change: change, Conversion: after}
+	return Decision{Outcome: d.outcome, Change: change, Conversion: after, NewKey: d.newKey}
 }
 
 // Returns says if a change sets the sale back to what it was before another
@@ -289,26 +316,37 @@ func Returns(change *conversion.Change, earlier []*conversion.Change) string {
 // KeyOf returns what makes two rows speak of the same conversion. call is nil
 // for a web conversion, which is bound to its reference id instead.
 func KeyOf(claim *conversion.Claim, call *conversion.Call, policy Policy) conversion.Key {
-	rules, _ := policy.Account.RulesFor(claim.EventType)
+	said := conversion.Details{
+		ReferenceID: claim.ReferenceID, EventType: claim.EventType, ReasonCode: claim.ReasonCode, SKUs: claim.SKUs,
+		Campaign: claim.Campaign, Publisher: claim.Publisher,
+	}
+	if call == nil {
+		return keyOf(said, 0, policy)
+	}
+	return keyOf(said, call.ID, policy)
+}
+
+func keyOf(of conversion.Details, call int64, policy Policy) conversion.Key {
+	rules, _ := policy.Account.RulesFor(of.EventType)
 	h := newDigest()
 	h.text(policy.Account.ID)
 	for _, part := range rules.Key {
 		h.text(string(part))
 		switch part {
 		case conversion.KeyCall:
-			if call != nil {
-				h.number(call.ID)
+			if call != 0 {
+				h.number(call)
 			} else {
-				h.text(claim.Campaign, claim.Publisher, claim.ReferenceID)
+				h.text(of.Campaign, of.Publisher, of.ReferenceID)
 			}
 		case conversion.KeyEventType:
-			h.text(claim.EventType)
+			h.text(of.EventType)
 		case conversion.KeySKUs:
-			h.text(claim.SKUs)
+			h.text(of.SKUs)
 		case conversion.KeyReasonCode:
-			h.text(claim.ReasonCode)
+			h.text(of.ReasonCode)
 		case conversion.KeyReferenceID:
-			h.text(claim.ReferenceID)
+			h.text(of.ReferenceID)
 		}
 	}
 	return conversion.Key(h.sum())

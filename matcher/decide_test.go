@@ -56,7 +56,7 @@ func (b *book) decide(claim conversion.Claim, call *conversion.Call) matcher.Dec
 		Repeated:   b.held.Applied(matcher.Fingerprint(&claim, b.policy.Account.ID, 0)),
 	}
 	if found.Parent != nil {
-		found.Match.Call = b.held.Calls[found.Parent.Call]
+		found.ParentCall = b.held.Calls[found.Parent.Call]
 	}
 	d := matcher.Decide(&claim, found, b.policy, b.file)
 	if d.Outcome.Line != claim.Line {

@@ -121,7 +121,7 @@ func nearest(claim *conversion.Claim, reading conversion.Span, calls []conversio
 		near = len(ranked) - 1
 	}
 	rivals := ranked[1 : near+1]
-	agrees := func(c candidate) bool { return reading.Fine() && c.start == 0 }
+	agrees := func(c candidate) bool { return reading.Fine() && c.call.Start/1000 == reading.From/1000 }
 	if len(rivals) == 0 || agrees(best) && !slices.ContainsFunc(rivals, agrees) {
 		return Match{Call: best.call}
 	}

@@ -87,6 +87,7 @@ func missedBy(claim *conversion.Claim, call *conversion.Call, policy Policy) (mi
 	m, far := missed{call: call, off: off}, howFar(start, call.Start)
 	sameCaller := claim.Caller == 0 || call.Caller == claim.Caller
 	shift, shifted := zoneShift(signed, claim.Caller != 0)
+	shifted = shifted && agreesOnNumbers(claim, call)
 	switch {
 	case sameCaller && off <= window:
 		m.rank = 1
@@ -166,15 +167,19 @@ type Diagnosis struct {
 	shifts    map[int]int
 }
 
-// diagnosed is how many unmatched rows a diagnosis looks at.
-const diagnosed = 2000
+// Diagnosed is how many unmatched rows a diagnosis looks at.
+const Diagnosed = 2000
 
-// Full reports whether the diagnosis has seen enough rows.
-func (d *Diagnosis) Full() bool { return d.unmatched >= diagnosed }
+// AddAll looks at outcomes. It returns false once it has seen enough.
+func (d *Diagnosis) AddAll(outcomes []conversion.Outcome) (more bool) {
+	for i := range outcomes {
+		d.add(&outcomes[i])
+	}
+	return d.unmatched < Diagnosed
+}
 
-// Add looks at an outcome.
-func (d *Diagnosis) Add(o *conversion.Outcome) {
-	if o.Code != conversion.CallNotFound && o.Code != conversion.CallInFuture || d.Full() {
+func (d *Diagnosis) add(o *conversion.Outcome) {
+	if o.Code != conversion.CallNotFound && o.Code != conversion.CallInFuture || d.unmatched >= Diagnosed {
 		return
 	}
 	d.unmatched++

@@ -190,9 +190,7 @@ func TestDiagnosis(t *testing.T) {
 					slices.Reverse(rows)
 				}
 				var d matcher.Diagnosis
-				for i := range rows {
-					d.Add(&rows[i])
-				}
+				d.AddAll(rows)
 				got := d.Sentence()
 				if len(test.parts) == 0 && got != "" {
 					t.Errorf("%s: %q, want silence", order, got)
@@ -209,20 +207,15 @@ func TestDiagnosis(t *testing.T) {
 
 func TestDiagnosisIsFullAfterManyRows(t *testing.T) {
 	var d matcher.Diagnosis
-	for range 10_000 {
-		d.Add(&conversion.Outcome{Code: conversion.AmountInvalid})
-	}
-	if d.Full() {
+	if !d.AddAll(slices.Repeat([]conversion.Outcome{{Code: conversion.AmountInvalid}}, 10_000)) {
 		t.Error("full of rows that don't count")
 	}
-	for i := 0; !d.Full(); i++ {
-		if i > 1_000_000 {
-			t.Fatal("never full")
-		}
-		d.Add(&conversion.Outcome{Code: conversion.CallNotFound, Shift: 3600})
+	unmatched := slices.Repeat([]conversion.Outcome{{Code: conversion.CallNotFound, Shift: 3600}}, matcher.Diagnosed)
+	if d.AddAll(unmatched) {
+		t.Fatal("not full")
 	}
 	before := d.Sentence()
-	d.Add(&conversion.Outcome{Code: conversion.CallNotFound, Shift: 3600})
+	d.AddAll(unmatched[:1])
 	if after := d.Sentence(); after != before {
 		t.Errorf("a full diagnosis went on from %q to %q", before, after)
 	}

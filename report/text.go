@@ -50,14 +50,6 @@ func (v view) Headline() string { return v.headline() }
 // Rows counts the rows read.
 func (v view) Rows() int { return v.Upload.Tally.Rows }
 
-// AppliedBefore says what of a refused file was applied.
-func (v view) AppliedBefore() string {
-	if rows := v.Rows(); rows > 0 {
-		return fmt.Sprintf("It was refused after its first %s had been decided: %s.", conversion.Count(rows, "row"), v.Upload.Tally)
-	}
-	return "Nothing in the file was applied."
-}
-
 // More says how many problem rows are not listed.
 func (v view) More() int { return v.problems() - len(v.Problems) }
 
@@ -142,7 +134,7 @@ Received: {{.Received}}
 
 {{wrap 78 0 .Upload.Refusal.Sentence}}
 
-{{wrap 78 0 .AppliedBefore}} ({{.Upload.Refusal.Code}})
+Nothing in the file was applied. ({{.Upload.Refusal.Code}})
 {{- else}}
 Read as:  {{wrap 78 10 .Read}}
 {{- if .DryRun}}

@@ -63,13 +63,12 @@ func testUploads(t *testing.T, open func(t *testing.T) *Store) {
 	t.Run("an upload is read back as it was saved", func(t *testing.T) {
 		s := open(t)
 		u := newUpload("imap:1:2:3")
-		u.Dialect, u.Again = "invoca", true
+		u.Dialect, u.Again, u.Stem = "invoca", true, "sales"
 		u.Mail = conversion.MailOrigin{ReplyTo: "ann@acme.example", Subject: "Zoë's \"file\"", MessageID: "m@acme.example", References: []string{"a@b", "c@d"}}
 		want, _, err := s.SaveUpload(t.Context(), u, content("x"))
 		must(t, err)
 		got, err := s.Upload(t.Context(), want.ID)
 		must(t, err)
-		want.Again = false // it is asked once, not kept
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("read back\n%+v\nwant\n%+v", got, want)
 		}
@@ -490,15 +489,17 @@ func testHeld(t *testing.T, open func(t *testing.T) *Store) {
 			if prior == nil || *prior != *c {
 				t.Fatalf("held %+v, want %+v", prior, c)
 			}
-			earlier, err := held.Earlier(prior)
-			if len(earlier) != 1 || err != nil || earlier[0].ID != created.ID {
-				t.Errorf("earlier %v, %v", earlier, err)
-			}
 			after, change := updated(prior, u, 3, 1_000, func(c *conversion.Conversion) { c.Sale = usd(9500) })
 			return doing(settlement(u, 2, 3), after, change), nil
 		})
 		must(t, err)
 		wantVerified(t, s, 1, 2)
+		held, err := s.Held(t.Context(), conversion.HeldQuery{Account: "23", Keys: []conversion.Key{c.Key}})
+		must(t, err)
+		earlier, err := held.Ledger.Earlier(held.Latest(c.Key))
+		if err != nil || len(earlier) != 1 || conversion.LineOf(earlier[0].ID) != 3 {
+			t.Errorf("earlier %v, %v; want the change of line 3", earlier, err)
+		}
 	})
 	t.Run("another account's reference is not ours", func(t *testing.T) {
 		s := open(t)
@@ -985,9 +986,14 @@ func testReports(t *testing.T, open func(t *testing.T) *Store) {
 	t.Run("a report that failed is due again at its time, and counts its attempts", func(t *testing.T) {
 		s := open(t)
 		u := news(t, s, "a", 2_000)
+		must(t, s.MarkReplying(t.Context(), conversion.ReportDue{Upload: u.ID, Revision: 1}))
 		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 62_000))
 		wantDue(t, s, 61_999)
 		wantDue(t, s, 62_000, fmt.Sprintf("%d/1/1", u.ID))
+		if err := s.MarkReplying(t.Context(), conversion.ReportDue{Upload: u.ID, Revision: 1}); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("a try that another process has begun may be begun again: %v", err)
+		}
+		must(t, s.MarkReplying(t.Context(), conversion.ReportDue{Upload: u.ID, Revision: 1, Attempts: 1}))
 		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 180_000))
 		wantDue(t, s, 180_000, fmt.Sprintf("%d/1/2", u.ID))
 		must(t, s.MarkReplied(t.Context(), u.ID, 1, 180_100))
@@ -1015,6 +1021,17 @@ func testReports(t *testing.T, open func(t *testing.T) *Store) {
 		again.From, again.Done, again.News, again.At = conversion.Decided, true, true, 3_000
 		must(t, settle(t.Context(), s, again))
 		wantDue(t, s, 2_999)
+		wantDue(t, s, 3_000, fmt.Sprintf("%d/2/0", u.ID))
+	})
+	t.Run("news after a report may have gone out makes the next one in its place", func(t *testing.T) {
+		s := open(t)
+		u := news(t, s, "a", 2_000)
+		must(t, s.MarkReplying(t.Context(), conversion.ReportDue{Upload: u.ID, Revision: 1}))
+		again := settlement(u, 2, 2)
+		again.From, again.Done, again.News, again.At = conversion.Decided, true, true, 3_000
+		must(t, settle(t.Context(), s, again))
+		wantDue(t, s, 3_000, fmt.Sprintf("%d/2/0", u.ID))
+		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 2_500))
 		wantDue(t, s, 3_000, fmt.Sprintf("%d/2/0", u.ID))
 	})
 	t.Run("reports come in the order of their uploads, and each may be sent meanwhile", func(t *testing.T) {

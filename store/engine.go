@@ -34,7 +34,7 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 	read.SetMaxOpenConns(4)
 	s := &Store{path: path, write: write, readers: read, read: read}
 	for _, step := range []func(context.Context) error{s.checkDurability, s.migrate} {
-		if err := step(ctx); err != nil {
+		if err := patiently(ctx, step); err != nil {
 			s.Close()
 			return nil, fmt.Errorf("open store %s: %w", path, err)
 		}
@@ -46,7 +46,7 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 // of 64 MiB make bulk work indifferent to the order rows come in.
 func sqliteDSN(path, more string) string {
 	options := []string{
-		"_pragma=busy_timeout(10000)", "_pragma=page_size(16384)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
+		"_pragma=busy_timeout(60000)", "_pragma=page_size(16384)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
 		"_pragma=foreign_keys(1)", "_pragma=cache_size(-65536)", "_pragma=temp_store(MEMORY)", more,
 	}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(options, "&")
@@ -64,7 +64,7 @@ func (s *Store) checkDurability(ctx context.Context) error {
 	}
 	const full = 2
 	if journal != "wal" || synchronous != full {
-		return fmt.Errorf("commits would not be durable: journal_mode is %s and synchronous %d, not wal and %d; put the file on a local disk", journal, synchronous, full)
+		return fmt.Errorf("%w: journal_mode is %s and synchronous %d, not wal and %d; put the file on a local disk", errNotDurable, journal, synchronous, full)
 	}
 	return nil
 }
@@ -78,22 +78,30 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Another process may be making the same tables: then look again.
-	const tries = 20
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+// patiently tries a step of opening a store again where another process may be
+// making the same file and tables: SQLite doesn't wait for that by itself.
+func patiently(ctx context.Context, step func(context.Context) error) error {
+	const tries, pause = 40, 50 * time.Millisecond
 	for try := 1; ; try++ {
-		_, err := provider.Up(ctx)
-		if err == nil {
-			return nil
-		}
-		if try == tries || ctx.Err() != nil {
-			return fmt.Errorf("migrate: %w", err)
+		err := step(ctx)
+		if err == nil || errors.Is(err, errNotDurable) || try == tries || ctx.Err() != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }
+
+// errNotDurable says that a commit's promise would not hold.
+var errNotDurable = errors.New("commits would not be durable")
 
 // inTx runs f in one write transaction.
 func (s *Store) inTx(ctx context.Context, action string, f func(*sql.Tx) error) error {

@@ -62,7 +62,7 @@ func scanConversion(row scanner, before ...any) (*conversion.Conversion, error) 
 }
 
 func loadHeld(ctx context.Context, q querier, account int64, query conversion.HeldQuery) (*conversion.Held, error) {
-	held := conversion.NewHeld(func(c *conversion.Conversion) ([]*conversion.Change, error) { return changesOf(ctx, q, c) })
+	held := conversion.NewHeld(ledger{ctx, q})
 	note := func(rows *sql.Rows) error {
 		c, err := scanConversion(rows)
 		if err == nil {
@@ -97,7 +97,70 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 	if err != nil {
 		return nil, fmt.Errorf("find applied rows: %w", err)
 	}
+	if err := loadCopies(ctx, q, held, query); err != nil {
+		return nil, err
+	}
 	return held, loadParentCalls(ctx, q, held, query.Parents)
+}
+
+// ledger answers what is asked of few rows only.
+type ledger struct {
+	ctx context.Context
+	q   querier
+}
+
+// recent is how many of a conversion's changes are looked back over.
+const recent = 20
+
+func (l ledger) Earlier(c *conversion.Conversion) ([]*conversion.Change, error) {
+	return readChanges(l.ctx, l.q, c, "SELECT "+changeColumns+" FROM change WHERE conversion = $1 AND conversion <> id ORDER BY seq DESC LIMIT "+literal(recent))
+}
+
+func (l ledger) Newest(key conversion.Key) (*conversion.Conversion, error) {
+	c, err := scanConversion(l.q.QueryRowContext(l.ctx, "SELECT "+conversionColumns+" FROM conversion WHERE key = $1 ORDER BY nth DESC LIMIT 1", key[:]))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find conversion by key: %w", err)
+	}
+	return c, nil
+}
+
+// loadCopies adds what other uploads of the same bytes have applied. The first
+// that applied a line counts.
+func loadCopies(ctx context.Context, q querier, held *conversion.Held, query conversion.HeldQuery) error {
+	if query.Upload == 0 {
+		return nil
+	}
+	rows, err := q.QueryContext(ctx, "SELECT other.id FROM upload u JOIN upload other ON other.account = u.account AND other.digest = u.digest AND other.takes = u.takes WHERE u.id = $1 AND other.id <> u.id AND other.cursor_line > 0 ORDER BY other.id", query.Upload)
+	if err != nil {
+		return fmt.Errorf("find uploads of the same bytes: %w", err)
+	}
+	var copies []int64
+	err = scanAll(rows, func(rows *sql.Rows) error {
+		var id int64
+		err := rows.Scan(&id)
+		copies = append(copies, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("find uploads of the same bytes: %w", err)
+	}
+	for _, id := range copies {
+		err := readOutcomes(ctx, q, id, query.First, func(outcomes []conversion.Outcome) (bool, error) {
+			for _, o := range outcomes {
+				if _, known := held.Copies[o.Line]; !known && o.Line >= query.First && o.Line <= query.Last && o.Verdict.Applied() {
+					held.Copies[o.Line] = conversion.AppliedLine{Upload: id, Outcome: o}
+				}
+			}
+			return outcomes[len(outcomes)-1].Line < query.Last, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // loadParentCalls adds the calls of the conversions that rows are about.
@@ -133,6 +196,9 @@ func saveSettlement(ctx context.Context, tx *sql.Tx, account int64, s *conversio
 		return err
 	}
 	if err := saveOutcomes(ctx, tx, s); err != nil {
+		return err
+	}
+	if err := leaveKeys(ctx, tx, s.Rekeyed); err != nil {
 		return err
 	}
 	if err := saveConversions(ctx, tx, account, s.Conversions); err != nil {
@@ -176,9 +242,20 @@ func advance(ctx context.Context, tx *sql.Tx, s *conversion.Settlement) error {
 	return nil
 }
 
+// leaveKeys frees the keys that conversions are held under, so that the order in
+// which conversions change places doesn't matter.
+func leaveKeys(ctx context.Context, tx *sql.Tx, conversions []int64) error {
+	for _, id := range conversions {
+		if _, err := tx.ExecContext(ctx, "UPDATE conversion SET key = $2 WHERE id = $1", id, []byte("moving "+literal(id))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func saveConversions(ctx context.Context, tx *sql.Tx, account int64, conversions []*conversion.Conversion) error {
 	return insert(ctx, tx, "conversion", "account, "+conversionColumns,
-		"ON CONFLICT (id) DO UPDATE SET changes = excluded.changes, sale = excluded.sale, sale_currency = excluded.sale_currency, payout = excluded.payout, payout_currency = excluded.payout_currency, "+
+		"ON CONFLICT (id) DO UPDATE SET key = excluded.key, nth = excluded.nth, changes = excluded.changes, sale = excluded.sale, sale_currency = excluded.sale_currency, payout = excluded.payout, payout_currency = excluded.payout_currency, "+
 			"reference_id = excluded.reference_id, event_type = excluded.event_type, reason_code = excluded.reason_code, sku_list = excluded.sku_list, "+
 			"quantity_list = excluded.quantity_list, campaign = excluded.campaign, publisher = excluded.publisher, customer = excluded.customer",
 		len(conversions), func(row int, into []any) []any {
@@ -213,10 +290,14 @@ func pack(outcomes []conversion.Outcome) ([]byte, error) {
 // Outcomes calls each for the chunks of an upload's outcomes that hold lines
 // from first on, in order, until each says to stop.
 func (s *Store) Outcomes(ctx context.Context, upload int64, first int, each func([]conversion.Outcome) (more bool, err error)) error {
+	return readOutcomes(ctx, s.read, upload, first, each)
+}
+
+func readOutcomes(ctx context.Context, q querier, upload int64, first int, each func([]conversion.Outcome) (more bool, err error)) error {
 	for {
 		var packed []byte
 		var last int
-		err := s.read.QueryRowContext(ctx, "SELECT last_line, outcomes FROM outcome_chunk WHERE upload = $1 AND last_line >= $2 ORDER BY first_line LIMIT 1", upload, first).Scan(&last, &packed)
+		err := q.QueryRowContext(ctx, "SELECT last_line, outcomes FROM outcome_chunk WHERE upload = $1 AND last_line >= $2 ORDER BY first_line LIMIT 1", upload, first).Scan(&last, &packed)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -296,11 +377,12 @@ func scanChange(row scanner, c *conversion.Conversion) (*conversion.Change, erro
 
 // Changes returns a conversion's ledger entries, oldest first.
 func (s *Store) Changes(ctx context.Context, c *conversion.Conversion) ([]*conversion.Change, error) {
-	return changesOf(ctx, s.read, c)
+	return readChanges(ctx, s.read, c, "SELECT "+changeColumns+" FROM change WHERE id = $1 UNION ALL SELECT "+changeColumns+" FROM change WHERE conversion = $1 AND conversion <> id ORDER BY seq")
 }
 
-func changesOf(ctx context.Context, q querier, c *conversion.Conversion) ([]*conversion.Change, error) {
-	rows, err := q.QueryContext(ctx, "SELECT "+changeColumns+" FROM change WHERE id = $1 UNION ALL SELECT "+changeColumns+" FROM change WHERE conversion = $1 AND conversion <> id ORDER BY seq", c.ID)
+// readChanges reads the changes of a conversion that a query finds.
+func readChanges(ctx context.Context, q querier, c *conversion.Conversion, query string) ([]*conversion.Change, error) {
+	rows, err := q.QueryContext(ctx, query, c.ID)
 	if err != nil {
 		return nil, fmt.Errorf("read changes of conversion %d: %w", c.ID, err)
 	}

@@ -11,9 +11,14 @@ import (
 	"calltally/conversion"
 )
 
-// reportDue makes an upload's next report due, unless one is due already.
+// reportDue makes an upload's next report due, unless one is due already. One
+// that may have gone out keeps what it said: the next one takes its place.
 func reportDue(ctx context.Context, tx *sql.Tx, upload int64, at conversion.Millis) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO report (upload, revision, state, made_ms, due_ms) SELECT $1, COALESCE(MAX(revision), 0) + 1, 'due', $2, $2 FROM report WHERE upload = $1 HAVING COUNT(CASE WHEN state = 'due' THEN 1 END) = 0", upload, int64(at))
+	_, err := tx.ExecContext(ctx, "UPDATE report SET state = 'replaced' WHERE upload = $1 AND state = 'due' AND attempts > 0", upload)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO report (upload, revision, state, made_ms, due_ms) SELECT $1, COALESCE(MAX(revision), 0) + 1, 'due', $2, $2 FROM report WHERE upload = $1 HAVING COUNT(CASE WHEN state = 'due' THEN 1 END) = 0", upload, int64(at))
 	return err
 }
 
@@ -42,10 +47,18 @@ func (s *Store) ReportsDue(ctx context.Context, now conversion.Millis, each func
 	return nil
 }
 
+// MarkReplying notes, before a report is sent, that it may go out.
+func (s *Store) MarkReplying(ctx context.Context, due conversion.ReportDue) error {
+	return s.inTx(ctx, "mark report", func(tx *sql.Tx) error {
+		marked, err := tx.ExecContext(ctx, "UPDATE report SET attempts = attempts + 1 WHERE upload = $1 AND revision = $2 AND attempts = $3 AND state = 'due'", due.Upload, due.Revision, due.Attempts)
+		return orTaken(marked, err, due.Upload)
+	})
+}
+
 // MarkReplied notes that a report was sent.
 func (s *Store) MarkReplied(ctx context.Context, upload int64, revision int, at conversion.Millis) error {
 	return s.inTx(ctx, "mark report sent", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE report SET state = 'sent', sent_ms = $3, attempts = attempts + 1, last_error = '' WHERE upload = $1 AND revision = $2", upload, revision, int64(at))
+		_, err := tx.ExecContext(ctx, "UPDATE report SET state = 'sent', sent_ms = $3, last_error = '' WHERE upload = $1 AND revision = $2", upload, revision, int64(at))
 		return err
 	})
 }
@@ -58,7 +71,7 @@ func (s *Store) MarkReplyFailed(ctx context.Context, upload int64, revision int,
 		state = "failed"
 	}
 	return s.inTx(ctx, "mark report failed", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE report SET state = $3, due_ms = $4, attempts = attempts + 1, last_error = $5 WHERE upload = $1 AND revision = $2", upload, revision, state, int64(next), why)
+		_, err := tx.ExecContext(ctx, "UPDATE report SET state = $3, due_ms = $4, last_error = $5 WHERE upload = $1 AND revision = $2 AND state = 'due'", upload, revision, state, int64(next), why)
 		return err
 	})
 }

@@ -83,8 +83,21 @@ func (s *Store) account(ctx context.Context, q querier, name string) (int64, err
 // EnsureAccounts makes numbers for accounts that have none yet, so that reading
 // never has to write.
 func (s *Store) EnsureAccounts(ctx context.Context, names []string) error {
+	var missing []string
+	for _, name := range names {
+		id, err := s.account(ctx, s.read, name)
+		if err != nil {
+			return err
+		}
+		if id == 0 {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil // so that commands which only look never wait to write
+	}
 	return s.inTx(ctx, "register accounts", func(tx *sql.Tx) error {
-		for _, name := range names {
+		for _, name := range missing {
 			if _, err := tx.ExecContext(ctx, "INSERT INTO account (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name); err != nil {
 				return err
 			}

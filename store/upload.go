@@ -67,14 +67,13 @@ func digest(open func() (io.ReadCloser, error)) (sum [32]byte, size int64, err e
 	return sum, size, err
 }
 
-// findSame finds the first and the newest upload of the same bytes for the same
-// account.
+// findSame finds the first upload of the same bytes for the same account.
 func findSame(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
 	if u.Again {
 		return nil
 	}
-	return tx.QueryRowContext(ctx, "SELECT COALESCE(MIN(id), 0), COALESCE(MAX(id), 0) FROM upload WHERE account = $1 AND digest = $2 AND takes = $3 AND state <> 'refused'",
-		u.Account, u.Digest[:], string(u.Takes)).Scan(&u.SameAs, &u.Repeats)
+	return tx.QueryRowContext(ctx, "SELECT COALESCE(MIN(id), 0) FROM upload WHERE account = $1 AND digest = $2 AND takes = $3 AND state <> 'refused'",
+		u.Account, u.Digest[:], string(u.Takes)).Scan(&u.SameAs)
 }
 
 func insertUpload(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
@@ -82,10 +81,10 @@ func insertUpload(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
 	if u.Refusal != nil {
 		refusal = *u.Refusal
 	}
-	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, repeats, mail)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING id`,
-		u.Account, u.Source, u.Origin, u.Digest[:], u.Size, u.Name, string(u.Takes), u.Dialect, int64(u.ReceivedAt), int64(u.DecidedAt), string(u.State),
-		string(refusal.Code), refusal.Sentence, u.SameAs, u.Repeats, asJSON(u.Mail)).Scan(&u.ID)
+	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, again, mail)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) RETURNING id`,
+		u.Account, u.Source, u.Origin, u.Digest[:], u.Size, u.Name, u.Stem, string(u.Takes), u.Dialect, int64(u.ReceivedAt), int64(u.DecidedAt), string(u.State),
+		string(refusal.Code), refusal.Sentence, u.SameAs, u.Again, asJSON(u.Mail)).Scan(&u.ID)
 }
 
 // errChanged says that a file's bytes are not those its digest was made of.
@@ -150,7 +149,7 @@ func (r *partReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-const uploadColumns = "id, account, source, origin, digest, size, name, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, repeats, mail"
+const uploadColumns = "id, account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, again, mail"
 
 type scanner interface{ Scan(into ...any) error }
 
@@ -159,8 +158,8 @@ func scanUpload(row scanner) (*conversion.Upload, error) {
 	var digest []byte
 	var refusal conversion.Refusal
 	var reading, tally, mail string
-	err := row.Scan(&u.ID, &u.Account, &u.Source, &u.Origin, &digest, &u.Size, &u.Name, &u.Takes, &u.Dialect, &u.ReceivedAt, &u.DecidedAt, &u.State,
-		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &u.Repeats, &mail)
+	err := row.Scan(&u.ID, &u.Account, &u.Source, &u.Origin, &digest, &u.Size, &u.Name, &u.Stem, &u.Takes, &u.Dialect, &u.ReceivedAt, &u.DecidedAt, &u.State,
+		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &u.Again, &mail)
 	if err != nil {
 		return nil, err
 	}
@@ -194,22 +193,14 @@ func (s *Store) Upload(ctx context.Context, id int64) (*conversion.Upload, error
 	return u, nil
 }
 
-// EarlierNames calls each for the names, beginning with prefix, of the uploads
-// that the same source gave before this one.
-func (s *Store) EarlierNames(ctx context.Context, u *conversion.Upload, prefix string, each func(name string)) error {
-	rows, err := s.read.QueryContext(ctx, "SELECT name FROM upload WHERE source = $1 AND name >= $2 AND name < $3 AND id < $4", u.Source, prefix, prefix+"\U0010FFFF", u.ID)
-	if err == nil {
-		err = scanAll(rows, func(rows *sql.Rows) error {
-			var name string
-			err := rows.Scan(&name)
-			each(name)
-			return err
-		})
-	}
+// EarlierOfStem reports whether the same source gave an upload of the same stem
+// before this one.
+func (s *Store) EarlierOfStem(ctx context.Context, u *conversion.Upload) (found bool, err error) {
+	err = s.read.QueryRowContext(ctx, "SELECT COUNT(*) > 0 FROM upload WHERE source = $1 AND stem = $2 AND id < $3", u.Source, u.Stem, u.ID).Scan(&found)
 	if err != nil {
-		return fmt.Errorf("list uploads named %s: %w", prefix, err)
+		return false, fmt.Errorf("find uploads named %s: %w", u.Stem, err)
 	}
-	return nil
+	return found, nil
 }
 
 // ListUploads calls each for uploads, newest first: of one account ("" = all),
@@ -253,10 +244,11 @@ func (s *Store) eachUpload(ctx context.Context, each func(*conversion.Upload) er
 	return nil
 }
 
-// Refuse ends an upload that can't be read, and makes its report due.
+// Refuse ends an upload that can't be read, and makes its report due. One whose
+// rows are being decided can't be refused any more.
 func (s *Store) Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error {
 	return s.inTx(ctx, "refuse upload", func(tx *sql.Tx) error {
-		refused, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'refused', refusal_code = $2, refusal = $3, decided_ms = $4 WHERE id = $1 AND state IN ('received', 'deciding')",
+		refused, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'refused', refusal_code = $2, refusal = $3, decided_ms = $4 WHERE id = $1 AND state = 'received'",
 			upload, string(refusal.Code), refusal.Sentence, int64(at))
 		if err := orTaken(refused, err, upload); err != nil {
 			return err
@@ -281,6 +273,17 @@ func (s *Store) BeginDeciding(ctx context.Context, upload int64, reading convers
 	return s.inTx(ctx, "begin deciding", func(tx *sql.Tx) error {
 		begun, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'deciding', reading = $2 WHERE id = $1 AND state IN ('received', 'deciding')", upload, asJSON(reading))
 		return orTaken(begun, err, upload)
+	})
+}
+
+// Diagnose notes what the rows of a decided upload have in common by now. A
+// sentence that is found later makes a report due.
+func (s *Store) Diagnose(ctx context.Context, upload int64, sentence string, at conversion.Millis) error {
+	return s.inTx(ctx, "diagnose upload", func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "UPDATE upload SET diagnosis = $2 WHERE id = $1", upload, sentence); err != nil || sentence == "" {
+			return err
+		}
+		return reportDue(ctx, tx, upload, at)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"calltally/conversion"
 	"calltally/ingest"
+	"calltally/report"
 )
 
 // Accept makes a delivery ours: it finds the account, stores the bytes, reads
@@ -20,8 +21,9 @@ func (w *Worker) Accept(ctx context.Context, d *ingest.Delivery) (*conversion.Up
 	if d.Refusal != nil {
 		refusal = d.Refusal
 	}
+	name := cleanName(d.Name)
 	upload := &conversion.Upload{
-		Source: d.Source, Origin: d.Origin, Name: cleanName(d.Name), Takes: d.Takes, Dialect: d.Dialect,
+		Source: d.Source, Origin: d.Origin, Name: name, Stem: strings.ToLower(report.Stem(name)), Takes: d.Takes, Dialect: d.Dialect,
 		ReceivedAt: w.now(), State: conversion.Received, Again: d.Again,
 	}
 	if account != nil {

@@ -49,6 +49,14 @@ func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, tab
 			w.Progress(upload, total.Read, table.Reading.Rows)
 		}
 	}
+	// Rows that wait are woken even if nothing is new: an earlier try may have
+	// ended just before it woke them.
+	if err := w.Reconcile(ctx, upload.Account); err != nil {
+		if ctx.Err() != nil {
+			return total, err
+		}
+		w.Log.Error("rows that wait could not be decided again", "upload", upload.ID, "account", upload.Account, "error", err)
+	}
 	upload.Reading, upload.State, upload.DecidedAt = table.Reading, conversion.Decided, w.now()
 	upload.Reading.Notes = append(upload.Reading.Notes, fmt.Sprintf("%d entries: %d calls new, %d changed, %d known, %d rejected, %d not calls.",
 		total.Read, total.Created, total.Updated, total.Unchanged, total.Rejected, total.Skipped))
@@ -56,10 +64,7 @@ func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, tab
 		return total, err
 	}
 	w.Log.Info("calls imported", "upload", upload.ID, "account", upload.Account, "created", total.Created, "updated", total.Updated, "unchanged", total.Unchanged, "rejected", total.Rejected)
-	if total.Created+total.Updated == 0 {
-		return total, nil
-	}
-	return total, w.Reconcile(ctx, upload.Account)
+	return total, nil
 }
 
 // readCalls reads the next entries and counts those that are no calls.

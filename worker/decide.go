@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -32,14 +33,18 @@ func (w *Worker) DecideAll(ctx context.Context) error {
 // Decide decides an upload's rows, from where an earlier try may have ended.
 func (w *Worker) Decide(ctx context.Context, upload *conversion.Upload) error {
 	account := w.Account(upload.Account)
-	if account == nil {
-		return w.refuse(ctx, upload, conversion.Refuse(conversion.AccountUnknown, "There is no account %q. Name one that the configuration has.", upload.Account))
+	var table *ingest.Table
+	refusal := conversion.Refuse(conversion.AccountUnknown, "There is no account %q. Name one that the configuration has.", upload.Account)
+	if account != nil {
+		var err error
+		if table, refusal, err = w.survey(ctx, upload, account); err != nil {
+			return err
+		}
 	}
-	table, refusal, err := w.survey(ctx, upload, account)
-	if err != nil {
-		return err
-	}
-	if refusal != nil {
+	switch {
+	case refusal != nil && upload.State == conversion.Deciding:
+		return fmt.Errorf("its first rows were decided and the others can't be read any more; set the configuration back: %s", refusal.Sentence)
+	case refusal != nil:
 		return w.refuse(ctx, upload, refusal)
 	}
 	if upload.Takes == conversion.TakesCalls {
@@ -67,7 +72,8 @@ func (w *Worker) decideRows(ctx context.Context, upload *conversion.Upload, acco
 		policy:    matcher.Policy{Account: account, Now: upload.ReceivedAt},
 		identical: map[conversion.Fingerprint]int{},
 	}
-	if err := reader.recallDiagnosis(ctx); err != nil {
+	var diagnosis matcher.Diagnosis
+	if err := w.recallDiagnosis(ctx, upload, &diagnosis); err != nil {
 		return err
 	}
 	chunks := make(chan *chunk, 1)
@@ -78,7 +84,7 @@ func (w *Worker) decideRows(ctx context.Context, upload *conversion.Upload, acco
 	})
 	both.Go(func() error {
 		for c := range chunks {
-			if err := w.settle(ctx, upload, reader.policy, c); err != nil {
+			if err := w.settle(ctx, upload, reader.policy, c, &diagnosis); err != nil {
 				return err
 			}
 			if w.Progress != nil {
@@ -96,9 +102,8 @@ func (w *Worker) decideRows(ctx context.Context, upload *conversion.Upload, acco
 
 // chunk is a run of rows that are decided and saved together.
 type chunk struct {
-	rows      []row
-	last      bool
-	diagnosis string // of the file so far
+	rows []row
+	last bool
 }
 
 // row is one row on its way to a decision.
@@ -120,19 +125,16 @@ type chunkReader struct {
 	policy    matcher.Policy
 	after     int // lines up to this one are decided already
 	identical map[conversion.Fingerprint]int
-	diagnosis matcher.Diagnosis
+	explained int // rows whose near misses were looked for
 }
 
 // recallDiagnosis looks again at what was decided before an interruption.
-func (r *chunkReader) recallDiagnosis(ctx context.Context) error {
-	if r.after == 0 {
+func (w *Worker) recallDiagnosis(ctx context.Context, upload *conversion.Upload, diagnosis *matcher.Diagnosis) error {
+	if upload.Cursor == 0 {
 		return nil
 	}
-	return r.worker.Store.Outcomes(ctx, r.upload.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
-		for i := range outcomes {
-			r.diagnosis.Add(&outcomes[i])
-		}
-		return !r.diagnosis.Full(), nil
+	return w.Store.Outcomes(ctx, upload.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
+		return diagnosis.AddAll(outcomes), nil
 	})
 }
 
@@ -204,11 +206,24 @@ func (r *chunkReader) fingerprint(claim *conversion.Claim) conversion.Fingerprin
 // match finds the chunk's calls in bulk, and for rows without one the calls they
 // nearly meant.
 func (r *chunkReader) match(ctx context.Context, c *chunk) error {
+	for rows := range slices.Chunk(c.rows, searchedAtOnce) {
+		if err := r.matchSome(ctx, rows); err != nil {
+			return err
+		}
+	}
+	return r.explain(ctx, c)
+}
+
+// searchedAtOnce is how many rows' calls are in memory together. Where calls lie
+// close, a row without a caller may have hundreds.
+const searchedAtOnce = 512
+
+func (r *chunkReader) matchSome(ctx context.Context, rows []row) error {
 	var searches []conversion.CallSearch
-	spans := make([]int, len(c.rows)+1) // row i's searches are spans[i] to spans[i+1]
-	for i := range c.rows {
-		if c.rows[i].rejection == nil {
-			searches = append(searches, matcher.Searches(&c.rows[i].claim, r.policy)...)
+	spans := make([]int, len(rows)+1) // row i's searches are spans[i] to spans[i+1]
+	for i := range rows {
+		if rows[i].rejection == nil {
+			searches = append(searches, matcher.Searches(&rows[i].claim, r.policy)...)
 		}
 		spans[i+1] = len(searches)
 	}
@@ -216,8 +231,8 @@ func (r *chunkReader) match(ctx context.Context, c *chunk) error {
 	if err != nil {
 		return err
 	}
-	for i := range c.rows {
-		next := &c.rows[i]
+	for i := range rows {
+		next := &rows[i]
 		if next.rejection != nil {
 			continue
 		}
@@ -226,10 +241,6 @@ func (r *chunkReader) match(ctx context.Context, c *chunk) error {
 		}
 		next.key = matcher.KeyOf(&next.claim, next.match.Call, r.policy)
 	}
-	if err := r.explain(ctx, c); err != nil {
-		return err
-	}
-	c.diagnosis = r.diagnosis.Sentence()
 	return nil
 }
 
@@ -252,13 +263,10 @@ func (r *chunkReader) explain(ctx context.Context, c *chunk) error {
 			unmatched = append(unmatched, &c.rows[i])
 		}
 	}
-	const atOnce = 512
-	for len(unmatched) > 0 {
-		n := min(atOnce, len(unmatched))
-		if err := r.explainSome(ctx, unmatched[:n]); err != nil {
+	for rows := range slices.Chunk(unmatched, searchedAtOnce) {
+		if err := r.explainSome(ctx, rows); err != nil {
 			return err
 		}
-		unmatched = unmatched[n:]
 	}
 	return nil
 }
@@ -267,7 +275,7 @@ func (r *chunkReader) explainSome(ctx context.Context, rows []*row) error {
 	var searches, own []conversion.CallSearch
 	spans := make([]int, len(rows)+1)
 	for i, row := range rows {
-		searches = append(searches, matcher.NearSearches(&row.claim, r.policy, !r.diagnosis.Full())...)
+		searches = append(searches, matcher.NearSearches(&row.claim, r.policy, r.explained < matcher.Diagnosed)...)
 		spans[i+1] = len(searches)
 		own = append(own, matcher.Searches(&row.claim, r.policy)[0])
 	}
@@ -284,27 +292,25 @@ func (r *chunkReader) explainSome(ctx context.Context, rows []*row) error {
 		if elsewhere[i] {
 			row.near = append(row.near, conversion.NearMiss{Why: "a call of that caller and time belongs to another account"})
 		}
-		r.diagnosis.Add(&conversion.Outcome{Code: row.match.Code, Shift: row.shift})
 	}
+	r.explained += len(rows)
 	return nil
 }
 
 // settle decides a chunk's rows one after another against what the ledger holds,
 // and saves what they come to.
-func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, c *chunk) error {
-	before, err := w.earlierOutcomes(ctx, upload, c)
-	if err != nil {
-		return err
-	}
+func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, c *chunk, diagnosis *matcher.Diagnosis) error {
 	failpoint("settle-before")
 	var settled *settling
-	err = w.Store.Settle(ctx, heldQuery(upload.Account, c), func(held *conversion.Held) (*conversion.Settlement, error) {
+	err := w.Store.Settle(ctx, heldQuery(upload, c), func(held *conversion.Held) (*conversion.Settlement, error) {
 		settled = newSettling(upload, policy, held)
 		for i := range c.rows {
-			if err := settled.add(&c.rows[i], before); err != nil {
+			if err := settled.add(&c.rows[i]); err != nil {
 				return nil, err
 			}
 		}
+		diagnosis.AddAll(settled.outcomes)
+		settled.diagnosis = diagnosis.Sentence()
 		failpoint("settle-inside")
 		return settled.settlement(c, w.now()), nil
 	})
@@ -312,15 +318,18 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 		return err
 	}
 	failpoint("settle-after")
-	upload.Cursor, upload.Tally, upload.Diagnosis = settled.cursor, settled.tally, c.diagnosis
+	upload.Cursor, upload.Tally, upload.Diagnosis = settled.cursor, settled.tally, settled.diagnosis
 	if c.last {
 		upload.State, upload.DecidedAt = conversion.Decided, settled.decidedAt
 	}
 	return nil
 }
 
-func heldQuery(account string, c *chunk) conversion.HeldQuery {
-	query := conversion.HeldQuery{Account: account}
+func heldQuery(upload *conversion.Upload, c *chunk) conversion.HeldQuery {
+	query := conversion.HeldQuery{Account: upload.Account}
+	if !upload.Again && len(c.rows) > 0 {
+		query.Upload, query.First, query.Last = upload.ID, c.rows[0].claim.Line, c.rows[len(c.rows)-1].claim.Line
+	}
 	for i := range c.rows {
 		r := &c.rows[i]
 		if r.rejection != nil {
@@ -340,23 +349,4 @@ func heldQuery(account string, c *chunk) conversion.HeldQuery {
 		}
 	}
 	return query
-}
-
-// earlierOutcomes returns, if the same bytes were uploaded before, what became
-// of the chunk's lines then.
-func (w *Worker) earlierOutcomes(ctx context.Context, upload *conversion.Upload, c *chunk) (map[int]conversion.Outcome, error) {
-	if upload.Repeats == 0 || len(c.rows) == 0 {
-		return nil, nil
-	}
-	first, last := c.rows[0].claim.Line, c.rows[len(c.rows)-1].claim.Line
-	earlier := map[int]conversion.Outcome{}
-	err := w.Store.Outcomes(ctx, upload.Repeats, first, func(outcomes []conversion.Outcome) (bool, error) {
-		for _, o := range outcomes {
-			if o.Line >= first && o.Line <= last && o.Verdict.Applied() {
-				earlier[o.Line] = o
-			}
-		}
-		return outcomes[len(outcomes)-1].Line < last, nil
-	})
-	return earlier, err
 }

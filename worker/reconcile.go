@@ -44,9 +44,16 @@ func (w *Worker) reconcileUpload(ctx context.Context, upload *conversion.Upload)
 		policy:    matcher.Policy{Account: account, Now: w.now()},
 		identical: map[conversion.Fingerprint]int{},
 	}
-	return w.Store.Outcomes(ctx, upload.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
-		return true, reader.redecide(ctx, outcomes)
+	var diagnosis matcher.Diagnosis
+	err = w.Store.Outcomes(ctx, upload.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
+		err := reader.redecide(ctx, outcomes)
+		diagnosis.AddAll(outcomes)
+		return true, err
 	})
+	if sentence := diagnosis.Sentence(); err == nil && sentence != upload.Diagnosis {
+		err = w.Store.Diagnose(ctx, upload.ID, sentence, w.now())
+	}
+	return err
 }
 
 func asError(refusal *conversion.Refusal) error {
@@ -72,14 +79,14 @@ func (r *chunkReader) redecide(ctx context.Context, outcomes []conversion.Outcom
 	if err := r.match(ctx, c); err != nil {
 		return err
 	}
-	c.last, c.diagnosis = true, r.upload.Diagnosis
+	c.last = true
 	var settled *conversion.Settlement
-	err = r.worker.Store.Settle(ctx, heldQuery(r.upload.Account, c), func(held *conversion.Held) (*conversion.Settlement, error) {
+	err = r.worker.Store.Settle(ctx, heldQuery(r.upload, c), func(held *conversion.Held) (*conversion.Settlement, error) {
 		s := newSettling(r.upload, r.policy, held)
-		s.outcomes, s.limit = outcomes, 0 // reading came this far
+		s.outcomes, s.limit, s.diagnosis = outcomes, 0, r.upload.Diagnosis // reading came this far
 		news := false
 		for i := range c.rows {
-			next, err := s.decide(&c.rows[i], nil)
+			next, err := s.decide(&c.rows[i])
 			if err != nil {
 				return nil, err
 			}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,7 +21,11 @@ import (
 func (w *Worker) ReplyAll(ctx context.Context) error {
 	var failures []error
 	err := w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
-		if err := w.reply(ctx, due); err != nil && ctx.Err() == nil {
+		err := w.reply(ctx, due)
+		if errors.Is(err, conversion.ErrTaken) { // another process sends it, or there is newer news
+			return ctx.Err()
+		}
+		if err != nil && ctx.Err() == nil {
 			failures = append(failures, fmt.Errorf("report on upload %d: %w", due.Upload, err))
 			return w.Store.MarkReplyFailed(ctx, due.Upload, due.Revision, err.Error(), w.nextTry(due.Attempts))
 		}
@@ -46,6 +51,9 @@ func (w *Worker) nextTry(attempts int) conversion.Millis {
 func (w *Worker) reply(ctx context.Context, due conversion.ReportDue) error {
 	upload, err := w.Store.Upload(ctx, due.Upload)
 	if err != nil {
+		return err
+	}
+	if err := w.Store.MarkReplying(ctx, due); err != nil {
 		return err
 	}
 	told, err := w.Told(ctx, upload, due.Revision)
@@ -90,20 +98,25 @@ func (w *Worker) shelve(ctx context.Context, shelf ingest.Shelf, told *Told) err
 	})
 }
 
-// shelfStem names a report's files. Those of the second upload with a stem are
-// named orders-2.results.csv, so that the first one's stay.
+// shelfStem names a report's files. From the second upload of a stem on, they
+// are named orders-upload-12.results.csv, so that the first one's stay.
 func (w *Worker) shelfStem(ctx context.Context, upload *conversion.Upload) (string, error) {
-	stem, nth := report.Stem(upload.Name), 1
-	err := w.Store.EarlierNames(ctx, upload, stem, func(name string) {
-		if report.Stem(name) == stem {
-			nth++
+	stem := report.Stem(upload.Name)
+	taken := numbered.MatchString(stem)
+	if !taken {
+		var err error
+		if taken, err = w.Store.EarlierOfStem(ctx, upload); err != nil {
+			return "", err
 		}
-	})
-	if err != nil || nth == 1 {
-		return stem, err
 	}
-	return fmt.Sprintf("%s-%d", stem, nth), nil
+	if !taken {
+		return stem, nil
+	}
+	return fmt.Sprintf("%s-upload-%d", stem, upload.ID), nil
 }
+
+// numbered is a stem that looks like one that we have numbered.
+var numbered = regexp.MustCompile(`(?i)-upload-\d+$`)
 
 func (w *Worker) shelf(source string) ingest.Shelf {
 	for _, plan := range w.Plans {

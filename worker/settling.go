@@ -18,11 +18,13 @@ type settling struct {
 	outcomes     []conversion.Outcome
 	touched      map[int64]*conversion.Conversion
 	changes      []*conversion.Change
+	rekeyed      []int64
 	fingerprints map[conversion.Fingerprint]int64
 	tally        conversion.Tally
 	cursor       int
 	limit        int // rejected rows after which reading ends; 0 for none
 	decidedAt    conversion.Millis
+	diagnosis    string // of the file so far
 }
 
 func newSettling(upload *conversion.Upload, policy matcher.Policy, held *conversion.Held) *settling {
@@ -33,8 +35,8 @@ func newSettling(upload *conversion.Upload, policy matcher.Policy, held *convers
 }
 
 // add decides one row.
-func (s *settling) add(r *row, before map[int]conversion.Outcome) error {
-	outcome, err := s.decide(r, before)
+func (s *settling) add(r *row) error {
+	outcome, err := s.decide(r)
 	if err != nil {
 		return err
 	}
@@ -44,38 +46,40 @@ func (s *settling) add(r *row, before map[int]conversion.Outcome) error {
 	return nil
 }
 
-func (s *settling) decide(r *row, before map[int]conversion.Outcome) (conversion.Outcome, error) {
-	earlier, repeated := before[r.claim.Line]
+func (s *settling) decide(r *row) (conversion.Outcome, error) {
+	copied, applied := s.held.Copies[r.claim.Line]
 	switch {
+	case applied:
+		return appliedBefore(copied), nil
 	case s.limit > 0 && s.tally.Of(conversion.Rejected) >= s.limit:
 		return conversion.Outcome{Line: r.claim.Line, Verdict: conversion.Rejected, Code: conversion.NotReached,
 			Message: fmt.Sprintf("Reading ended after %s, as the account's error_limit says. Correct those and send the file again.", conversion.Count(s.limit, "rejected row"))}, nil
-	case repeated:
-		return s.sameFile(earlier), nil
 	case r.rejection != nil:
 		return r.rejection.Outcome(), nil
 	}
 	return s.apply(r)
 }
 
-// sameFile is the outcome of a row whose file came before and was applied then.
-func (s *settling) sameFile(earlier conversion.Outcome) conversion.Outcome {
+// appliedBefore is the outcome of a row whose file came before and was applied
+// then.
+func appliedBefore(earlier conversion.AppliedLine) conversion.Outcome {
 	return conversion.Outcome{
 		Line: earlier.Line, Verdict: conversion.Unchanged, CallID: earlier.CallID, CallStart: earlier.CallStart, ConversionID: earlier.ConversionID,
 		PayoutBefore: earlier.PayoutAfter, PayoutAfter: earlier.PayoutAfter,
-		Message: fmt.Sprintf("The same file came before, as upload %d, and this row was applied then.", s.upload.SameAs),
+		Message: fmt.Sprintf("The same file came before, as upload %d, and this row was applied then.", earlier.Upload),
 	}
 }
 
 // apply decides a row by the ledger.
 func (s *settling) apply(r *row) (conversion.Outcome, error) {
 	parent := s.held.Referenced(r.claim.ParentReferenceID)
-	match := r.match
+	var parentCall *conversion.Call
 	if parent != nil {
-		match.Call = s.held.Calls[parent.Call]
+		parentCall = s.held.Calls[parent.Call]
 	}
 	decision := matcher.Decide(&r.claim, matcher.Candidates{
-		Match:      match,
+		Match:      r.match,
+		ParentCall: parentCall,
 		Prior:      s.held.Latest(r.key),
 		Referenced: s.held.Referenced(r.claim.ReferenceID),
 		Parent:     parent,
@@ -88,16 +92,22 @@ func (s *settling) apply(r *row) (conversion.Outcome, error) {
 	if decision.Change == nil {
 		return outcome, nil
 	}
-	if decision.Change.Verdict == conversion.Updated {
-		earlier, err := s.held.Earlier(decision.Conversion)
+	if decision.Change.Seq > 1 { // something can be set back that was changed before
+		earlier, err := s.held.Ledger.Earlier(decision.Conversion)
 		if err != nil {
 			return outcome, err
 		}
 		outcome.Message = matcher.Returns(decision.Change, earlier)
 	}
+	if decision.NewKey != (conversion.Key{}) {
+		if err := s.held.Rekey(decision.Conversion, decision.NewKey); err != nil {
+			return outcome, err
+		}
+		s.rekeyed = append(s.rekeyed, decision.Conversion.ID)
+	}
 	s.held.Put(decision.Conversion)
-	if match.Call != nil {
-		s.held.Calls[match.Call.ID] = match.Call
+	if r.match.Call != nil {
+		s.held.Calls[r.match.Call.ID] = r.match.Call
 	}
 	s.touched[decision.Conversion.ID] = decision.Conversion
 	s.changes = append(s.changes, decision.Change)
@@ -113,8 +123,8 @@ func (s *settling) settlement(c *chunk, now conversion.Millis) *conversion.Settl
 	return &conversion.Settlement{
 		Upload: s.upload.ID, From: s.upload.State, After: s.upload.Cursor, Waiting: s.upload.Tally.Of(conversion.Waiting), Cursor: s.cursor,
 		Outcomes: s.outcomes, Changes: s.changes, Fingerprints: s.fingerprints, Tally: s.tally,
-		Conversions: slices.SortedFunc(maps.Values(s.touched), byKey),
-		Done:        c.last, News: c.last, At: now, Diagnosis: c.diagnosis,
+		Rekeyed: s.rekeyed, Conversions: slices.SortedFunc(maps.Values(s.touched), byKey),
+		Done: c.last, News: c.last, At: now, Diagnosis: s.diagnosis,
 	}
 }
 

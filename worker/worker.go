@@ -22,7 +22,7 @@ type Store interface {
 
 	SaveUpload(ctx context.Context, u *conversion.Upload, open func() (io.ReadCloser, error)) (saved *conversion.Upload, known bool, err error)
 	Upload(ctx context.Context, id int64) (*conversion.Upload, error)
-	EarlierNames(ctx context.Context, u *conversion.Upload, prefix string, each func(name string)) error
+	EarlierOfStem(ctx context.Context, u *conversion.Upload) (bool, error)
 	OpenUpload(ctx context.Context, id int64) func() (io.ReadCloser, error)
 	UploadsToDecide(ctx context.Context, each func(*conversion.Upload) error) error
 	UploadsWaiting(ctx context.Context, account string, each func(*conversion.Upload) error) error
@@ -34,10 +34,12 @@ type Store interface {
 	CallsElsewhere(ctx context.Context, account string, searches []conversion.CallSearch) ([]bool, error)
 
 	BeginDeciding(ctx context.Context, upload int64, reading conversion.Reading) error
+	Diagnose(ctx context.Context, upload int64, sentence string, at conversion.Millis) error
 	Settle(ctx context.Context, query conversion.HeldQuery, decide func(*conversion.Held) (*conversion.Settlement, error)) error
 	Outcomes(ctx context.Context, upload int64, first int, each func([]conversion.Outcome) (more bool, err error)) error
 
 	ReportsDue(ctx context.Context, now conversion.Millis, each func(conversion.ReportDue) error) error
+	MarkReplying(ctx context.Context, due conversion.ReportDue) error
 	MarkReplied(ctx context.Context, upload int64, revision int, at conversion.Millis) error
 	MarkReplyFailed(ctx context.Context, upload int64, revision int, why string, next conversion.Millis) error
 

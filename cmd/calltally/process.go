@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"calltally/conversion"
 	"calltally/ingest"
@@ -47,8 +48,8 @@ func (c *processCommand) Run(g *globals) error {
 func (c *processCommand) process(g *globals, w *worker.Worker, account *conversion.Account) error {
 	bar := g.progress(w)
 	upload, err := w.Accept(g.ctx, commandLineDelivery(c.File, account.ID, conversion.TakesConversions, c.Dialect, c.Again))
-	if err == nil && upload.State != conversion.Refused {
-		err = w.Decide(g.ctx, upload)
+	if err == nil {
+		upload, err = decided(g.ctx, w, upload)
 	}
 	bar.finish()
 	if err != nil {
@@ -74,6 +75,26 @@ func (c *processCommand) process(g *globals, w *worker.Worker, account *conversi
 		return errRejected
 	}
 	return nil
+}
+
+// decided decides an upload. If another process was faster, it waits for that
+// one, and goes on where it stops.
+func decided(ctx context.Context, w *worker.Worker, upload *conversion.Upload) (*conversion.Upload, error) {
+	for upload.State == conversion.Received || upload.State == conversion.Deciding {
+		err := w.Decide(ctx, upload)
+		if !errors.Is(err, conversion.ErrTaken) {
+			return upload, err
+		}
+		select {
+		case <-ctx.Done():
+			return upload, ctx.Err()
+		case <-time.After(time.Second):
+		}
+		if upload, err = w.Store.Upload(ctx, upload.ID); err != nil {
+			return upload, err
+		}
+	}
+	return upload, nil
 }
 
 func (c *processCommand) show(g *globals, w *worker.Worker, told *worker.Told) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -50,30 +51,25 @@ func (c *reconcileCommand) Run(g *globals) error {
 			return err
 		}
 	}
-	before, err := app.waiting(g)
+	before, err := app.waiting(g, c.Account)
 	if err != nil {
 		return err
 	}
-	if err := app.worker.Reconcile(g.ctx, c.Account); err != nil {
-		return err
-	}
-	after, err := app.waiting(g)
+	failure := errors.Join(app.worker.Reconcile(g.ctx, c.Account), app.worker.ReplyAll(g.ctx))
+	after, err := app.waiting(g, c.Account)
 	if err != nil {
-		return err
+		return errors.Join(failure, err)
 	}
 	if g.JSON {
-		return printJSON(g.stdout, map[string]int{"waited": before, "settled": before - after, "waiting": after})
+		return errors.Join(failure, printJSON(g.stdout, map[string]int{"waited": before, "settled": before - after, "waiting": after}))
 	}
 	_, err = fmt.Fprintf(g.stdout, "%s waited for their call; %d were settled, %d still wait.\n", conversion.Count(before, "row"), before-after, after)
-	if err != nil {
-		return err
-	}
-	return app.worker.ReplyAll(g.ctx)
+	return errors.Join(failure, err)
 }
 
-// waiting counts the rows that wait for their call.
-func (a *app) waiting(g *globals) (rows int, err error) {
-	err = a.store.UploadsWaiting(g.ctx, "", func(u *conversion.Upload) error {
+// waiting counts an account's rows that wait for their call ("" = all).
+func (a *app) waiting(g *globals, account string) (rows int, err error) {
+	err = a.store.UploadsWaiting(g.ctx, account, func(u *conversion.Upload) error {
 		rows += u.Tally.Of(conversion.Waiting)
 		return nil
 	})

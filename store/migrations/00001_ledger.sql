@@ -42,6 +42,7 @@ CREATE TABLE upload (
     digest       BLOB NOT NULL, -- SHA-256 of the bytes
     size         INTEGER NOT NULL,
     name         TEXT NOT NULL,
+    stem         TEXT NOT NULL, -- what its report's files are named by
     takes        TEXT NOT NULL CHECK (takes IN ('conversions', 'calls')),
     dialect      TEXT NOT NULL,
     received_ms  INTEGER NOT NULL,
@@ -55,7 +56,7 @@ CREATE TABLE upload (
     diagnosis    TEXT NOT NULL DEFAULT '',
     cursor_line  INTEGER NOT NULL DEFAULT 0, -- the last line decided
     same_as      INTEGER NOT NULL DEFAULT 0, -- the first upload of the same bytes
-    repeats      INTEGER NOT NULL DEFAULT 0, -- the newest before this one
+    again        INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)), -- decide even what copies have applied
     mail         TEXT NOT NULL DEFAULT '{}', -- what a reply needs to know, JSON
     UNIQUE (source, origin, digest),
     CHECK ((state = 'refused') = (refusal_code <> '')),
@@ -63,7 +64,7 @@ CREATE TABLE upload (
 ) STRICT;
 CREATE INDEX upload_to_decide ON upload (id) WHERE state IN ('received', 'deciding');
 CREATE INDEX upload_by_digest ON upload (account, digest);
-CREATE INDEX upload_by_name ON upload (source, name);
+CREATE INDEX upload_by_stem ON upload (source, stem);
 CREATE INDEX upload_waiting ON upload (id) WHERE waiting > 0;
 
 -- An upload's bytes as they came, in parts of equal size.
@@ -141,7 +142,7 @@ CREATE TABLE fingerprint (
 CREATE TABLE report (
     upload     INTEGER NOT NULL REFERENCES upload (id),
     revision   INTEGER NOT NULL CHECK (revision > 0),
-    state      TEXT NOT NULL CHECK (state IN ('due', 'sent', 'failed')),
+    state      TEXT NOT NULL CHECK (state IN ('due', 'sent', 'failed', 'replaced')),
     made_ms    INTEGER NOT NULL, -- when there was something to tell
     due_ms     INTEGER NOT NULL, -- when it is to be sent, again if need be
     attempts   INTEGER NOT NULL DEFAULT 0,
