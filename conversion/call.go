@@ -41,3 +41,12 @@ type CallsTally struct {
 	Skipped int
 	Faults  []Rejection
 }
+
+// Verdicts is the tally as other uploads have it; entries that are no calls count
+// as ignored.
+func (t CallsTally) Verdicts() Tally {
+	tally := Tally{Rows: t.Read}
+	tally.Counts[Created], tally.Counts[Updated], tally.Counts[Unchanged] = t.Created, t.Updated, t.Unchanged
+	tally.Counts[Ignored], tally.Counts[Rejected] = t.Skipped, t.Rejected
+	return tally
+}

@@ -62,6 +62,8 @@ type MailOrigin struct {
 	Subject    string   `json:",omitempty"`
 	MessageID  string   `json:",omitempty"`
 	References []string `json:",omitempty"`
+	// Unread are the names of attachments beside the file that were not read.
+	Unread []string `json:",omitempty"`
 }
 
 // ReportDue is a report that is to be sent.

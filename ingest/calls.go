@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"calltally/conversion"
 )
@@ -62,7 +63,7 @@ func (p *rowParser) call(line int, row *cells) (conversion.Call, *conversion.Rej
 		Publisher: p.id("publisher_id", row.Publisher),
 		Status:    p.word("status", row.Status),
 	}
-	call.Start = p.callStart("start_time", row.StartTime, row.TimeZone)
+	call.Start = p.callStart("start_time", row.StartTime, func(cell string) conversion.When { return p.time("start_time", cell, row.TimeZone) })
 	call.Duration, _ = p.wholeNumber("duration_in_seconds", row.Duration)
 	p.requireID("call_id", call.CallID)
 	return call, p.rejection()
@@ -89,7 +90,14 @@ func (p *rowParser) transaction(line int, row *cells) (conversion.Call, *convers
 		{"start_time_utc", row.StartUTC}, {"start_time_network_timezone", row.StartNetwork},
 		{"start_time_xml", row.StartXML}, {"start_time_local", row.StartLocal},
 	})
-	call.Start = p.callStart(column, cell, "")
+	reader := p.table.times
+	switch column {
+	case "start_time_utc", "start_time_xml":
+		reader.Zone = time.UTC
+	case "start_time_local": // on the clock of a caller who may be anywhere
+		reader.Zone = nil
+	}
+	call.Start = p.callStart(column, cell, func(cell string) conversion.When { return p.timeBy(reader, column, cell) })
 	call.Duration, _ = p.wholeNumber("duration", row.TotalDuration)
 	column, _ = p.first([]named{{"complete_call_id", row.CompleteCallID}, {"transaction_id", row.TransactionID}})
 	p.requireID(column, call.CallID)
@@ -104,7 +112,7 @@ func (p *rowParser) requireID(column, id string) {
 
 // callStart reads the exact moment a call started. A time that occurs twice is
 // no exact moment.
-func (p *rowParser) callStart(column, cell, zone string) conversion.Millis {
+func (p *rowParser) callStart(column, cell string, read func(cell string) conversion.When) conversion.Millis {
 	cell = p.clean(column, cell)
 	if cell == "" {
 		if p.faulted(column) {
@@ -113,7 +121,7 @@ func (p *rowParser) callStart(column, cell, zone string) conversion.Millis {
 		p.faults.Add(conversion.StartTimeMissing, column, "", "%s is blank. Fill in when the call started.", p.label(column))
 		return 0
 	}
-	when := p.time(column, cell, zone)
+	when := read(cell)
 	if when.Twice() {
 		p.faults.Add(conversion.StartTimeInvalid, column, cell, "%s is %q, a time that occurs twice because clocks were put back. Add its offset.", p.label(column), cell)
 	}

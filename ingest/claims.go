@@ -97,7 +97,7 @@ func (t *Table) Claims(ctx context.Context) (*Claims, error) {
 func (c *Claims) Close() error { return c.cells.rows.Close() }
 
 // Offset is how many bytes of the table were read so far.
-func (c *Claims) Offset() int64 { return c.cells.rows.csv.InputOffset() }
+func (c *Claims) Offset() int64 { return c.cells.rows.position() }
 
 // Next returns the next row's claim, or why it has none; io.EOF after the last.
 func (c *Claims) Next() (conversion.Claim, *conversion.Rejection, error) {

@@ -447,7 +447,7 @@ func TestCustomerDataIsAnObject(t *testing.T) {
 
 // A fix file comes back with the column that we added.
 func TestTheFixFilesMessageIsIgnored(t *testing.T) {
-	table := survey(t, "start_time,sale_amount,Comment,message\n2026-03-31 14:05:09,60.50,x,\"sale_amount is \"\"a lot\"\", which is not an amount.\"\n")
+	table := survey(t, "start_time,sale_amount,Comment,message,\n2026-03-31 14:05:09,60.50,x,\"sale_amount is \"\"a lot\"\", which is not an amount.\",\n", func(s *ingest.Settings) { s.Fix = true })
 	claims, rejections := readClaims(t, table)
 	want := conversion.Claim{Line: 2, Start: toTheSecond(t, "2026-03-31T18:05:09Z"), Sale: conversion.Cents(6050, "USD")}
 	if len(claims) != 1 || rejections[0] != nil || claims[0] != want {

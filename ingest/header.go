@@ -55,20 +55,39 @@ func (t *Table) findHeader(context.Context) (*conversion.Refusal, error) {
 	}
 }
 
-// readParameters reads Google's preamble: TimeZone=America/New_York;…
+// readParameters reads Google's preamble, TimeZone=America/New_York;…, and what
+// our own fix files add to it (see Preamble).
 func (t *Table) readParameters(text string) *conversion.Refusal {
 	for _, parameter := range strings.FieldsFunc(text, func(r rune) bool { return r == ';' || r == ',' }) {
 		name, value, _ := strings.Cut(parameter, "=")
-		if !strings.EqualFold(strings.TrimSpace(name), "TimeZone") {
-			continue
+		value = strings.TrimSpace(value)
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "timezone":
+			zone, err := conversion.ParseZone(value)
+			if err != nil {
+				return conversion.Refuse(conversion.TimeZoneMissing, "Line %d names a time zone that we don't know: %v.", t.headerLine, err)
+			}
+			t.times.Zone = zone
+		case "dateorder":
+			t.declaredOrder = conversion.DateOrder(strings.ToLower(value))
+		case "wholeids":
+			t.declaredWhole = strings.Split(value, "+")
 		}
-		zone, err := conversion.ParseZone(value)
-		if err != nil {
-			return conversion.Refuse(conversion.TimeZoneMissing, "Line %d names a time zone that we don't know: %v.", t.headerLine, err)
-		}
-		t.times.Zone = zone
 	}
 	return nil
+}
+
+// Own is how many of the columns are the sender's own: all but the message that
+// our fix file added.
+func (t *Table) Own() int {
+	last := len(t.Header) - 1
+	for last > 0 && strings.TrimSpace(t.Header[last]) == "" {
+		last--
+	}
+	if t.settings.Fix && last > 0 && slices.Contains(fixColumns, fold(t.Header[last])) {
+		return last
+	}
+	return len(t.Header)
 }
 
 // chooseDelimiter takes the delimiter under which the header has the most
@@ -81,7 +100,7 @@ func (t *Table) chooseDelimiter(head []byte, cut bool, declared rune) *conversio
 	best, columns := -1, 0
 	for _, comma := range delimiters {
 		r := csv.NewReader(bytes.NewReader(head))
-		r.Comma, r.LazyQuotes = comma, t.text.barequotes
+		r.Comma = comma
 		header, err := r.Read()
 		if err != nil {
 			continue
@@ -205,10 +224,6 @@ func (t *Table) fieldsIn(d *Dialect) ([]string, *conversion.Refusal) {
 			}
 		}
 		if name == "" {
-			if other, ok := seen["?"+fold(header)]; ok && strings.TrimSpace(header) != "" {
-				return fields, conversion.Refuse(conversion.HeaderDuplicated, "Line %d has the column %q twice (the other is %q). Rename or delete one.", t.headerLine, header, other)
-			}
-			seen["?"+fold(header)] = header
 			continue
 		}
 		if other, ok := seen[name]; ok {
@@ -242,8 +257,8 @@ func (t *Table) isOwnResults() bool {
 		t.settings.Takes == conversion.TakesConversions
 }
 
-// unknownColumns are the headers that mean nothing to us, but for those that
-// our own fix file adds.
+// unknownColumns are the headers that mean nothing to us, but for those that a fix
+// file adds, even if it comes back under another name.
 func (t *Table) unknownColumns() []string {
 	var unknown []string
 	for i, header := range t.Header {

@@ -139,7 +139,7 @@ func (p *rowParser) first(all []named) (column, cell string) {
 			return n.column, ""
 		}
 	}
-	return all[0].column, ""
+	return all[len(all)-1].column, ""
 }
 
 // faulted reports whether something is wrong with a column's cell already.
@@ -151,12 +151,17 @@ func (p *rowParser) time(column, cell, zoneName string) conversion.When {
 	reader := p.table.times
 	if zoneName = p.clean("time_zone", zoneName); zoneName != "" {
 		zone, err := p.zone(zoneName)
-		if err != nil {
+		if err != nil && conversion.ReadEvidence(cell).Zoneless {
 			p.faults.Add(conversion.TimeZoneUnknown, "time_zone", zoneName, "time_zone is %q, which is not a time zone. Write it as America/New_York or as -0400.", zoneName)
 			return conversion.When{}
 		}
 		reader.Zone = zone
 	}
+	return p.timeBy(reader, column, cell)
+}
+
+// timeBy reads a time with a reader of its own zone.
+func (p *rowParser) timeBy(reader conversion.TimeReader, column, cell string) conversion.When {
 	when, err := reader.Read(cell)
 	switch {
 	case err == nil:

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"calltally/conversion"
 )
@@ -25,9 +26,11 @@ type rowReader struct {
 	closer io.Closer
 	bound  *recordBound
 	width  int
-	offset int // physical lines before the header
-	line   int // of the row read last
-	blank  int // rows without any content that were passed over
+	offset int    // physical lines before the first that csv counts
+	passed int64  // bytes before the first that csv counts
+	line   int    // of the row read last
+	raw    string // of a row that can't be taken apart
+	blank  int    // rows without any content that were passed over
 }
 
 // recordBound ends a record that grows beyond maxRecord: a quote that is never
@@ -40,17 +43,24 @@ type recordBound struct {
 	quoted bool // a quote was seen lately
 	recent bool // the bytes read last held a quote
 	ended  bool
+	held   []byte // what was read since the record began
+	from   int64  // where the record began
 }
 
 const maxRecordLines = 64 << 20
 
-func (b *recordBound) begin() { b.left, b.lines, b.quoted = maxRecord, maxRecordLines, b.recent }
+// begin begins a record at an offset.
+func (b *recordBound) begin(at int64) {
+	b.left, b.lines, b.quoted = maxRecord, maxRecordLines, b.recent
+	b.held, b.from = b.held[at-b.from:], at
+}
 
 func (b *recordBound) Read(p []byte) (int, error) {
 	if b.left <= 0 || b.lines <= 0 {
 		return 0, errRecordTooLong
 	}
 	n, err := b.r.Read(p)
+	b.held = append(b.held, p[:n]...)
 	breaks := bytes.Count(p[:n], []byte{'\n'})
 	b.left -= n - breaks - bytes.Count(p[:n], []byte{'\r'})
 	b.lines -= breaks
@@ -90,9 +100,9 @@ func (t *Table) openAtHeader(ctx context.Context) (*rowReader, error) {
 	}
 	r := &rowReader{ctx: ctx, closer: in, width: len(t.Header), offset: t.headerLine - 1, line: t.headerLine}
 	r.bound = &recordBound{r: buffered}
-	r.bound.begin()
+	r.bound.begin(0)
 	r.csv = csv.NewReader(r.bound)
-	r.csv.Comma, r.csv.LazyQuotes, r.csv.FieldsPerRecord = t.comma, t.text.barequotes, -1
+	r.csv.Comma, r.csv.FieldsPerRecord = t.comma, -1
 	return r, nil
 }
 
@@ -107,14 +117,12 @@ func (r *rowReader) read() (conversion.Row, error) {
 		}
 		record, err := r.csv.Read()
 		if err != nil {
-			return conversion.Row{}, r.explain(err)
+			err = r.explain(err)
+			return conversion.Row{Line: r.line, Cells: []string{r.raw}}, err
 		}
 		start, _ := r.csv.FieldPos(0)
 		r.line = start + r.offset
 		row := conversion.Row{Line: r.line, Cells: record}
-		if r.bound.ended { // only an unclosed quote, read leniently, runs to the end
-			return row, errUnclosedQuote
-		}
 		if len(record) != r.width {
 			return row, r.misfit(len(record))
 		}
@@ -127,9 +135,12 @@ func (r *rowReader) read() (conversion.Row, error) {
 
 // begin makes ready for the next record.
 func (r *rowReader) begin() error {
-	r.bound.begin()
+	r.bound.begin(r.csv.InputOffset())
 	return r.ctx.Err()
 }
+
+// position is how far was read, in bytes from the header on.
+func (r *rowReader) position() int64 { return r.passed + r.csv.InputOffset() }
 
 func (r *rowReader) misfit(cells int) *conversion.Rejection {
 	rejection := &conversion.Rejection{Line: r.line}
@@ -147,7 +158,32 @@ func (r *rowReader) explain(err error) error {
 	if errors.Is(err, csv.ErrQuote) && r.bound.ended {
 		return errUnclosedQuote
 	}
+	r.resume(parse)
 	rejection := &conversion.Rejection{Line: r.line}
-	rejection.Add(conversion.RowMalformed, "", "", "A quote stands inside a cell at character %d of the line. Put the cell in quotes and double the quotes inside it.", parse.Column)
+	if parse.Line == parse.StartLine {
+		rejection.Add(conversion.RowMalformed, "", "", "A quote stands inside a cell at character %d of the line. Put the cell in quotes and double the quotes inside it.", parse.Column)
+	} else {
+		rejection.Add(conversion.RowMalformed, "", "", "A cell of this line opens with a quote that is not closed. Close it, or double the quotes inside the cell.")
+	}
 	return rejection
+}
+
+// resume goes on at the line after the one that a record with a stray quote
+// began on: a quote that opens by mistake swallows lines that are none of its
+// own.
+func (r *rowReader) resume(parse *csv.ParseError) {
+	record := r.bound.held[:r.csv.InputOffset()-r.bound.from]
+	first := bytes.IndexByte(record, '\n') + 1
+	r.raw = strings.TrimRight(string(record[:first]), "\r\n")
+	if first == len(record) {
+		return
+	}
+	left := bytes.Clone(r.bound.held[first:])
+	r.offset += parse.StartLine
+	r.passed += r.bound.from + int64(first)
+	*r.bound = recordBound{r: io.MultiReader(bytes.NewReader(left), r.bound.r)}
+	r.bound.begin(0)
+	again := csv.NewReader(r.bound)
+	again.Comma, again.FieldsPerRecord = r.csv.Comma, r.csv.FieldsPerRecord
+	*r.csv = *again // in place: others read from it too
 }

@@ -70,6 +70,8 @@ type Mail struct {
 	Subject    string
 	MessageID  string // without angle brackets
 	References []string
+	// Unread are the names of attachments that are not read.
+	Unread []string
 	// TrustRecipient is set if knowing the upload address is proof enough.
 	TrustRecipient bool
 	// Automatic is set if a program or a list sent the mail: it is read, but

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +20,11 @@ type evidence struct {
 	minutesOnly      int
 	times            int
 	longIDs          map[string]bool // column → a long number with all its digits was seen
+	doubted          map[string]bool // column → an id of 16 digits that ends in a zero was seen
+}
+
+func newEvidence() evidence {
+	return evidence{longIDs: map[string]bool{}, doubted: map[string]bool{}}
 }
 
 // surveyRows reads every row once: it counts them, decides the date order and
@@ -29,7 +35,7 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 		return nil, err
 	}
 	defer rows.Close()
-	seen := evidence{longIDs: map[string]bool{}}
+	seen := newEvidence()
 	kinds, times := t.kinds(), t.timeColumns()
 	for {
 		row, err := rows.read()
@@ -59,6 +65,9 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 		}
 	}
 	t.intactIDs = seen.longIDs
+	for _, column := range t.declaredWhole {
+		t.intactIDs[column] = true
+	}
 	if rows.blank > 0 {
 		t.Reading.Notes = append(t.Reading.Notes, fmt.Sprintf("Passed over: %s without any content.", conversion.Count(rows.blank, "row")))
 	}
@@ -105,8 +114,12 @@ func (e *evidence) look(row conversion.Row, fields []string, kinds []Kind, times
 		if kinds[i] != KindID || len(cell) <= excelDigits {
 			continue
 		}
-		if cell = strings.TrimSpace(unwrap(cell)); len(cell) > excelDigits && isDigits(cell) && !endsInZeros(cell) {
-			e.longIDs[fields[i]] = true
+		if cell = strings.TrimSpace(unwrap(cell)); len(cell) > excelDigits && isDigits(cell) {
+			if !endsInZeros(cell) {
+				e.longIDs[fields[i]] = true
+			} else if len(cell) == excelDigits+1 {
+				e.doubted[fields[i]] = true
+			}
 		}
 	}
 }
@@ -141,6 +154,8 @@ func (t *Table) conclude(seen evidence) *conversion.Refusal {
 			t.times.Order = conversion.DateOrderMDY
 		case seen.dmy > 0:
 			t.times.Order = conversion.DateOrderDMY
+		case seen.either > 0 && (t.declaredOrder == conversion.DateOrderMDY || t.declaredOrder == conversion.DateOrderDMY):
+			t.times.Order = t.declaredOrder
 		case seen.either > 0:
 			return conversion.Refuse(conversion.DateOrderUndecided, "No date in the file tells month from day (see line %d). Write dates as 2026-03-31, or have date_order set to mdy or dmy for your account.", seen.either)
 		}
@@ -157,13 +172,61 @@ func (t *Table) conclude(seen evidence) *conversion.Refusal {
 	if seen.minutesOnly > 0 {
 		t.Reading.Notes = append(t.Reading.Notes, fmt.Sprintf("Times without seconds: %d of %d (spreadsheets drop them). Each stands for its whole minute.", seen.minutesOnly, seen.times))
 	}
-	if t.text.barequotes {
+	if t.text.formulas {
 		t.Reading.Notes = append(t.Reading.Notes, `Cells written as ="…" were read without the wrapping.`)
 	}
 	if t.text.encoding == encoding1252 {
 		t.Reading.Notes = append(t.Reading.Notes, "The file is not UTF-8 and was read as Windows-1252.")
 	}
 	return nil
+}
+
+// Preamble is a line which, put before the header, has some of the rows read as
+// the whole file was: what was decided from all of them may not show in a few.
+// It is "" if those rows and the account's settings say it all. wanted is asked
+// of every row, in order.
+func (t *Table) Preamble(ctx context.Context, wanted func(line int) bool) (string, error) {
+	var said []string
+	if zone := t.times.Zone; zone != nil && zone != t.settings.Account.Zone {
+		said = append(said, "TimeZone="+zone.String())
+	}
+	ordered := t.Reading.DateOrder != "" && t.settings.Account.DateOrder != t.Reading.DateOrder
+	if ordered || len(t.intactIDs) > 0 {
+		few, err := t.evidenceOf(ctx, wanted)
+		if err != nil {
+			return "", err
+		}
+		if ordered && few.either > 0 && few.mdy+few.dmy == 0 {
+			said = append(said, "DateOrder="+string(t.Reading.DateOrder))
+		}
+		if whole := few.doubtful(t.intactIDs); len(whole) > 0 {
+			said = append(said, "WholeIds="+strings.Join(whole, "+"))
+		}
+	}
+	if len(said) == 0 {
+		return "", nil
+	}
+	return "Parameters:" + strings.Join(said, ";"), nil
+}
+
+// evidenceOf gathers the evidence of some rows.
+func (t *Table) evidenceOf(ctx context.Context, wanted func(line int) bool) (evidence, error) {
+	seen := newEvidence()
+	kinds, times := t.kinds(), t.timeColumns()
+	err := t.Rows(ctx, func(row conversion.Row) error {
+		if wanted(row.Line) && len(row.Cells) == len(t.Header) {
+			seen.look(row, t.fields, kinds, times)
+		}
+		return nil
+	})
+	return seen, err
+}
+
+// doubtful lists the id columns, among those known to be whole, whose numbers
+// would be taken for damaged by these rows alone.
+func (e *evidence) doubtful(whole map[string]bool) []string {
+	columns := slices.Sorted(maps.Keys(e.doubted))
+	return slices.DeleteFunc(columns, func(column string) bool { return e.longIDs[column] || !whole[column] })
 }
 
 // excelDigits is how many digits a spreadsheet keeps of a number; the rest it

@@ -625,10 +625,6 @@ func TestRefusals(t *testing.T) {
 			changes:  []change{mapping(map[string]string{"Order #": "reference_id"})},
 			sentence: `Line 1 has two columns for reference_id: "Order #" and "reference_id". Rename or delete one.`,
 		},
-		{
-			name: "a stranger twice", content: "start_time,Comment,comment\n", code: conversion.HeaderDuplicated,
-			sentence: `Line 1 has the column "comment" twice (the other is "Comment"). Rename or delete one.`,
-		},
 
 		{
 			name: "no time of the call", content: "calling_phone_number,sale_amount\n", code: conversion.RequiredColumnMissing,

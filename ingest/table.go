@@ -29,6 +29,8 @@ type Settings struct {
 	Takes   conversion.Takes
 	Dialect string // a dialect's name; "" or "auto" to recognise it
 	Limits  Limits
+	// Fix says that the file is a fix file of ours that came back.
+	Fix bool
 }
 
 // Table is a file understood: how it is encoded, where its header stands, what
@@ -46,6 +48,10 @@ type Table struct {
 	fields     []string
 	times      conversion.TimeReader
 	intactIDs  map[string]bool // id columns whose long numbers still have all digits
+
+	// What the preamble says of the file that these rows were part of.
+	declaredOrder conversion.DateOrder
+	declaredWhole []string // id columns
 }
 
 // Survey reads a file once and says how it is to be read, or why it can't be.

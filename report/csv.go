@@ -16,8 +16,9 @@ var resultsColumns = []string{"result", "code", "message", "call_id", "call_star
 
 // Table is an upload as its sender wrote it.
 type Table interface {
-	// Columns are the header's names as sent, and the delimiter.
-	Columns() (header []string, comma rune)
+	// Columns are the header's names as sent, how many of them are the sender's
+	// own, and the delimiter.
+	Columns() (header []string, own int, comma rune)
 	// EachRow calls each for every row, in order. The cells are valid until each
 	// returns.
 	EachRow(each func(conversion.Row) error) error
@@ -28,15 +29,23 @@ type Outcomes = iter.Seq2[*conversion.Outcome, error]
 
 // ResultsCSV writes every row as sent, with what became of it.
 func ResultsCSV(w io.Writer, table Table, outcomes Outcomes) error {
-	return writeCSV(w, table, outcomes, resultsColumns, func(o *conversion.Outcome) []string {
+	return writeCSV(w, table, outcomes, fit, resultsColumns, func(o *conversion.Outcome) []string {
 		return []string{o.Verdict.String(), string(o.Code), message(o), o.CallID, o.CallStart.String(), conversion.FormatID(o.ConversionID), o.PayoutBefore.String(), o.PayoutAfter.String()}
 	})
 }
 
 // FixCSV writes the rejected rows as sent, with what is wrong. Corrected, it can
 // be sent straight back.
-func FixCSV(w io.Writer, table Table, outcomes Outcomes) error {
-	return writeCSV(w, table, outcomes, []string{"message"}, func(o *conversion.Outcome) []string {
+//
+// preamble is a line before the header without which these rows would not be read
+// as all of them were; "" for none.
+func FixCSV(w io.Writer, table Table, preamble string, outcomes Outcomes) error {
+	if preamble != "" {
+		if _, err := io.WriteString(w, preamble+"\n"); err != nil {
+			return err
+		}
+	}
+	return writeCSV(w, table, outcomes, asSent, []string{"message"}, func(o *conversion.Outcome) []string {
 		if o.Verdict != conversion.Rejected {
 			return nil
 		}
@@ -62,13 +71,10 @@ func message(o *conversion.Outcome) string {
 }
 
 // writeCSV writes rows with added columns; a row for which add returns nil is
-// left out. The message that a fix file of ours brought back is written anew.
-func writeCSV(w io.Writer, table Table, outcomes Outcomes, added []string, add func(*conversion.Outcome) []string) error {
-	header, comma := table.Columns()
-	own := len(header)
-	if strings.EqualFold(strings.TrimSpace(header[own-1]), "message") {
-		own--
-	}
+// left out. shape makes a row's own cells. The message that a fix file of ours
+// brought back is written anew.
+func writeCSV(w io.Writer, table Table, outcomes Outcomes, shape func(cells []string, width, own int, comma rune) []string, added []string, add func(*conversion.Outcome) []string) error {
+	header, own, comma := table.Columns()
 	out := csv.NewWriter(w)
 	out.Comma = comma
 	if err := out.Write(safe(append(slices.Clone(header[:own]), added...))); err != nil {
@@ -88,7 +94,7 @@ func writeCSV(w io.Writer, table Table, outcomes Outcomes, added []string, add f
 		if cells == nil {
 			return nil
 		}
-		return out.Write(safe(append(fit(row.Cells, len(header), own, comma), cells...)))
+		return out.Write(safe(append(shape(row.Cells, len(header), own, comma), cells...)))
 	})
 	if err != nil {
 		return err
@@ -106,6 +112,15 @@ func fit(cells []string, width, own int, comma rune) []string {
 		fitted[own-1] = strings.Join(cells[own-1:], string(comma))
 	}
 	return fitted
+}
+
+// asSent returns a row's own cells. One with more or fewer cells than the header
+// keeps them all: filled up or cut, it would be read as if nothing were wrong.
+func asSent(cells []string, width, own int, _ rune) []string {
+	if len(cells) == width {
+		cells = cells[:own]
+	}
+	return slices.Clone(cells)
 }
 
 var errTooFewOutcomes = errors.New("the upload has more rows than outcomes")

@@ -64,7 +64,7 @@ var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 {{- if .Upload.SameAs}}
 <tr><td style="padding:8px 28px 0 28px;">The same file came before, as upload {{.Upload.SameAs}}. Rows that were applied then were left as they are.</td></tr>
 {{- end}}
-{{- range .Upload.Reading.Notes}}
+{{- range .Notes}}
 <tr><td style="padding:8px 28px 0 28px;color:#5b6670;font-size:14px;">{{.}}</td></tr>
 {{- end}}
 {{- if .Problems}}

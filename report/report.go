@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"calltally/conversion"
 )
@@ -85,7 +86,7 @@ func Sent(header, cells []string) string {
 	const most = 240
 	var b strings.Builder
 	for i, cell := range cells {
-		cell = strings.Join(strings.Fields(cell), " ")
+		cell = strings.Join(strings.Fields(strings.Map(printable, cell)), " ")
 		if cell == "" {
 			continue
 		}
@@ -103,12 +104,31 @@ func Sent(header, cells []string) string {
 	return conversion.Clip(b.String(), most)
 }
 
+// printable keeps what would control a terminal out of what people read.
+func printable(r rune) rune {
+	if unicode.IsControl(r) && !unicode.IsSpace(r) {
+		return -1
+	}
+	return r
+}
+
 // The endings of an upload's report files; its stem comes before them.
 const (
 	ResultsEnding = ".results.csv"
 	FixEnding     = ".fix.csv"
 	RefusedEnding = ".refused.txt"
+	// CallsEnding is of what is told of a call log, which has no results file.
+	CallsEnding = ".report.txt"
 )
+
+// IsFix reports whether a file has the name of a fix file.
+func IsFix(upload string) bool {
+	lower := strings.ToLower(upload)
+	for _, extension := range []string{".csv", ".txt", ".tsv"} {
+		lower = strings.TrimSuffix(lower, extension)
+	}
+	return strings.HasSuffix(lower, ".fix")
+}
 
 // Stem is what an upload's report files are named by: its name without what says
 // that it is a table, or that it answers an earlier report.

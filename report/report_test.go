@@ -25,11 +25,19 @@ func usd(cents int64) conversion.Amount { return conversion.Cents(cents, "USD") 
 // table is an upload as a test writes it.
 type table struct {
 	header []string
+	added  int // columns that an earlier fix file added
 	comma  rune
 	rows   [][]string
 }
 
-func (t table) Columns() ([]string, rune) { return t.header, t.comma }
+func (t table) Columns() ([]string, int, rune) {
+	return t.header, len(t.header) - t.added, t.comma
+}
+
+// fixCSV writes a fix file without a preamble.
+func fixCSV(w io.Writer, table report.Table, outcomes report.Outcomes) error {
+	return report.FixCSV(w, table, "", outcomes)
+}
 
 func (t table) EachRow(each func(conversion.Row) error) error {
 	for i, cells := range t.rows {
@@ -98,7 +106,7 @@ func TestResultsCSV(t *testing.T) {
 			",,,unchanged,,,,,,,")
 	})
 	t.Run("the message that a fix file brought back is written anew, the sender's own columns stay", func(t *testing.T) {
-		again := table{header: []string{"a", "Result", " code ", "b", "MESSAGE"}, comma: ',', rows: [][]string{{"1", "rejected", "x", "2", "old"}}}
+		again := table{header: []string{"a", "Result", " code ", "b", "MESSAGE"}, added: 1, comma: ',', rows: [][]string{{"1", "rejected", "x", "2", "old"}}}
 		wantLines(t, written(t, report.ResultsCSV, again, outcomes(conversion.Outcome{Verdict: conversion.Unchanged})),
 			`a,Result," code ",b,result,code,message,call_id,call_start_time,conversion_id,payout_before,payout_after`,
 			"1,rejected,x,2,unchanged,,,,,,,")
@@ -107,7 +115,7 @@ func TestResultsCSV(t *testing.T) {
 		t.Run("a file with "+name+" stays one", func(t *testing.T) {
 			mark := string(comma)
 			own := table{header: []string{"a", "b"}, comma: comma, rows: [][]string{{"1,5", "x" + mark + "y"}}}
-			wantLines(t, written(t, report.FixCSV, own, rejectedRows(1)), "a"+mark+"b"+mark+"message", "1,5"+mark+`"x`+mark+`y"`+mark+"wrong")
+			wantLines(t, written(t, fixCSV, own, rejectedRows(1)), "a"+mark+"b"+mark+"message", "1,5"+mark+`"x`+mark+`y"`+mark+"wrong")
 		})
 	}
 	t.Run("rows beyond the outcomes are an error, not a short file", func(t *testing.T) {
@@ -148,18 +156,34 @@ func (full) Write([]byte) (int, error) { return 0, errFull }
 func TestFixCSV(t *testing.T) {
 	t.Run("only rejected rows, as sent, with what is wrong", func(t *testing.T) {
 		own := table{header: []string{"start_time", "sale_amount"}, comma: ',', rows: [][]string{{"t1", "1"}, {"t2", "2"}, {"t3", "3"}, {"t4", "4"}}}
-		got := written(t, report.FixCSV, own, outcomes(
+		got := written(t, fixCSV, own, outcomes(
 			conversion.Outcome{Verdict: conversion.Created}, conversion.Outcome{Verdict: conversion.Rejected, Message: "Give a time."},
 			conversion.Outcome{Verdict: conversion.Waiting, Message: "It waits."}, conversion.Outcome{Verdict: conversion.Rejected, Message: "No call.", Near: []conversion.NearMiss{{CallID: "B", Why: "w"}}}))
 		wantLines(t, got, "start_time,sale_amount,message", "t2,2,Give a time.", "t4,4,No call. Near misses: B: w")
 	})
 	t.Run("the message of an earlier fix file is replaced", func(t *testing.T) {
-		own := table{header: []string{"a", "b", "Message"}, comma: ',', rows: [][]string{{"1", "2", "old"}}}
-		wantLines(t, written(t, report.FixCSV, own, rejectedRows(1)), "a,b,message", "1,2,wrong")
+		own := table{header: []string{"a", "b", "Message"}, added: 1, comma: ',', rows: [][]string{{"1", "2", "old"}}}
+		wantLines(t, written(t, fixCSV, own, rejectedRows(1)), "a,b,message", "1,2,wrong")
+	})
+	t.Run("a message that is the sender's own stays", func(t *testing.T) {
+		own := table{header: []string{"a", "Message"}, comma: ',', rows: [][]string{{"1", "call back"}}}
+		wantLines(t, written(t, fixCSV, own, rejectedRows(1)), "a,Message,message", "1,call back,wrong")
+	})
+	t.Run("a row that doesn't fit its header goes on not fitting", func(t *testing.T) {
+		own := table{header: []string{"a", "b", "message"}, added: 1, comma: ',', rows: [][]string{{"1", "2", "3", "old"}, {"1"}, {`5" pipe`}}}
+		wantLines(t, written(t, fixCSV, own, rejectedRows(3)), "a,b,message", "1,2,3,old,wrong", "1,wrong", `"5"" pipe",wrong`)
+	})
+	t.Run("the preamble goes before the header", func(t *testing.T) {
+		own := table{header: []string{"a"}, comma: ',', rows: [][]string{{"1"}}}
+		var b bytes.Buffer
+		if err := report.FixCSV(&b, own, "Parameters:TimeZone=America/Denver", rejectedRows(1)); err != nil {
+			t.Fatal(err)
+		}
+		wantLines(t, b.String(), "Parameters:TimeZone=America/Denver", "a,message", "1,wrong")
 	})
 	t.Run("only the message is replaced, the sender's other columns stay", func(t *testing.T) {
 		own := table{header: []string{"code", "call_id"}, comma: ',', rows: [][]string{{"1", "2"}}}
-		wantLines(t, written(t, report.FixCSV, own, rejectedRows(1)), "code,call_id,message", "1,2,wrong")
+		wantLines(t, written(t, fixCSV, own, rejectedRows(1)), "code,call_id,message", "1,2,wrong")
 	})
 }
 
@@ -194,7 +218,7 @@ func TestCellsAreHarmlessToSpreadsheets(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			own := table{header: []string{test.cell + " "}, comma: '\x01', rows: [][]string{{test.cell}}}
-			got := written(t, report.FixCSV, own, rejectedRows(1))
+			got := written(t, fixCSV, own, rejectedRows(1))
 			rows := parse(t, got, '\x01')
 			if rows[1][0] != test.want {
 				t.Errorf("%q became %q, want %q", test.cell, rows[1][0], test.want)

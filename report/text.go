@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -21,7 +22,11 @@ func (v view) Verdicts() []counted {
 	var list []counted
 	for _, verdict := range conversion.Verdicts {
 		if n := v.Upload.Tally.Of(verdict); n > 0 {
-			list = append(list, counted{verdict, n, verdictMeanings[verdict]})
+			meaning := verdictMeanings[verdict]
+			if v.Upload.Takes == conversion.TakesCalls {
+				meaning = callMeanings[verdict]
+			}
+			list = append(list, counted{verdict, n, meaning})
 		}
 	}
 	return list
@@ -44,11 +49,29 @@ var verdictMeanings = map[conversion.Verdict]string{
 	conversion.Rejected:    "could not be taken",
 }
 
+// callMeanings are what the verdicts mean of a call log's entries.
+var callMeanings = map[conversion.Verdict]string{
+	conversion.Created:   "new calls",
+	conversion.Updated:   "changed a call that we held",
+	conversion.Unchanged: "already held just so",
+	conversion.Ignored:   "entries that are no calls",
+	conversion.Rejected:  "could not be taken",
+}
+
 // Headline says how it went.
 func (v view) Headline() string { return v.headline() }
 
 // Rows counts the rows read.
 func (v view) Rows() int { return v.Upload.Tally.Rows }
+
+// Notes are sentences about the whole file, and the mail that it came in.
+func (v view) Notes() []string {
+	notes := v.Upload.Reading.Notes
+	if unread := v.Upload.Mail.Unread; len(unread) > 0 {
+		notes = append(slices.Clone(notes), "Also attached, but not read: "+strings.Join(unread, ", ")+".")
+	}
+	return notes
+}
 
 // More says how many problem rows are not listed.
 func (v view) More() int { return v.problems() - len(v.Problems) }
@@ -154,7 +177,7 @@ This was a dry run: nothing was changed.
 
 {{wrap 78 0 (printf "The same file came before, as upload %d. Rows that were applied then were left as they are." .Upload.SameAs)}}
 {{- end}}
-{{- range .Upload.Reading.Notes}}
+{{- range .Notes}}
 
 {{wrap 78 0 .}}
 {{- end}}

@@ -1099,7 +1099,8 @@ func testRefusals(t *testing.T, open func(t *testing.T) *Store) {
 	t.Run("a call log ends without a report", func(t *testing.T) {
 		s := open(t)
 		u := saved(t, s, "a")
-		must(t, s.FinishCalls(t.Context(), u.ID, conversion.Reading{Dialect: "ringba"}, 5_000))
+		u.Reading, u.DecidedAt = conversion.Reading{Dialect: "ringba"}, 5_000
+		must(t, s.FinishCalls(t.Context(), u, false))
 		if got, err := s.Upload(t.Context(), u.ID); err != nil || got.State != conversion.Decided || got.Reading.Dialect != "ringba" || got.DecidedAt != 5_000 {
 			t.Errorf("upload %+v, %v", got, err)
 		}

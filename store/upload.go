@@ -287,10 +287,14 @@ func (s *Store) Diagnose(ctx context.Context, upload int64, sentence string, at 
 	})
 }
 
-// FinishCalls ends the upload of a call log. Call logs are not reported.
-func (s *Store) FinishCalls(ctx context.Context, upload int64, reading conversion.Reading, at conversion.Millis) error {
+// FinishCalls ends the upload of a call log. It is reported only if there is
+// news: entries that were rejected.
+func (s *Store) FinishCalls(ctx context.Context, u *conversion.Upload, news bool) error {
 	return s.inTx(ctx, "finish call log", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'decided', reading = $2, decided_ms = $3 WHERE id = $1", upload, asJSON(reading), int64(at))
-		return err
+		_, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'decided', reading = $2, tally = $3, decided_ms = $4 WHERE id = $1", u.ID, asJSON(u.Reading), asJSON(u.Tally), int64(u.DecidedAt))
+		if err != nil || !news {
+			return err
+		}
+		return reportDue(ctx, tx, u.ID, u.DecidedAt)
 	})
 }

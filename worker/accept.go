@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +126,7 @@ func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account 
 	if upload.Size > limits.Bytes {
 		return nil, conversion.Refuse(conversion.TooLarge, "The file is larger than %d MiB, the most that is read. Split it and send the parts.", limits.Bytes>>20), nil
 	}
-	table, refusal, err := ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.ID), ingest.Settings{Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits})
+	table, refusal, err := ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.ID), ingest.Settings{Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits, Fix: report.IsFix(upload.Name)})
 	if table != nil {
 		w.surveyed.upload, w.surveyed.table = upload.ID, table
 	}
@@ -145,7 +146,7 @@ func (w *Worker) accountOf(d *ingest.Delivery) (*conversion.Account, *conversion
 	case account == nil:
 		return nil, conversion.Refuse(conversion.AccountUnknown, "There is no account %q. Name one that the configuration has.", d.Account)
 	case d.Mail != nil && !maySend(d.Mail, account):
-		return account, conversion.Refuse(conversion.SenderNotAllowed, "%s may not send files for this account. Have the address added to the account's senders, or send from one that is.", d.Mail.From)
+		return account, conversion.Refuse(conversion.SenderNotAllowed, "%s may not send files for this account. Have the address added to the account's senders, or send from one that is.", cmp.Or(d.Mail.From, "A mail without one plain sender"))
 	}
 	return account, nil
 }
@@ -178,7 +179,7 @@ func mailOrigin(mail *ingest.Mail, account *conversion.Account) conversion.MailO
 	if mail == nil {
 		return conversion.MailOrigin{}
 	}
-	origin := conversion.MailOrigin{Subject: mail.Subject, MessageID: mail.MessageID, References: mail.References}
+	origin := conversion.MailOrigin{Subject: mail.Subject, MessageID: mail.MessageID, References: mail.References, Unread: mail.Unread}
 	if mail.TrustRecipient && !mail.Automatic && maySend(mail, account) {
 		origin.ReplyTo = mail.From
 	}

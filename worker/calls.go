@@ -8,6 +8,7 @@ import (
 
 	"calltally/conversion"
 	"calltally/ingest"
+	"calltally/report"
 )
 
 // mostFaults is how many rejected entries of a call log are listed.
@@ -58,13 +59,27 @@ func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, tab
 		w.Log.Error("rows that wait could not be decided again", "upload", upload.ID, "account", upload.Account, "error", err)
 	}
 	upload.Reading, upload.State, upload.DecidedAt = table.Reading, conversion.Decided, w.now()
-	upload.Reading.Notes = append(upload.Reading.Notes, fmt.Sprintf("%d entries: %d calls new, %d changed, %d known, %d rejected, %d not calls.",
-		total.Read, total.Created, total.Updated, total.Unchanged, total.Rejected, total.Skipped))
-	if err := w.Store.FinishCalls(ctx, upload.ID, upload.Reading, upload.DecidedAt); err != nil {
+	upload.Reading.Notes = append(upload.Reading.Notes, faultNotes(total)...)
+	upload.Tally = total.Verdicts()
+	if err := w.Store.FinishCalls(ctx, upload, total.Rejected > 0 && upload.Source != CommandLine); err != nil {
 		return total, err
 	}
 	w.Log.Info("calls imported", "upload", upload.ID, "account", upload.Account, "created", total.Created, "updated", total.Updated, "unchanged", total.Unchanged, "rejected", total.Rejected)
 	return total, nil
+}
+
+// faultNotes says of the first rejected entries what is wrong with them.
+func faultNotes(total conversion.CallsTally) []string {
+	var notes []string
+	for _, rejected := range total.Faults[:min(len(total.Faults), report.MostProblems)] {
+		for _, fault := range rejected.Faults {
+			notes = append(notes, fmt.Sprintf("Line %d: %s (%s)", rejected.Line, fault.Sentence, fault.Code))
+		}
+	}
+	if more := total.Rejected - report.MostProblems; more > 0 {
+		notes = append(notes, fmt.Sprintf("… and %s more.", conversion.Count(more, "rejected entry")))
+	}
+	return notes
 }
 
 // readCalls reads the next entries and counts those that are no calls.

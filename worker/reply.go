@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -76,8 +77,8 @@ func (w *Worker) reply(ctx context.Context, due conversion.ReportDue) error {
 	return w.Store.MarkReplied(ctx, due.Upload, due.Revision, w.now())
 }
 
-// shelve puts a report's files beside their source; of a file that was refused,
-// what there is to say about it.
+// shelve puts a report's files beside their source; of an upload without any, the
+// report itself.
 func (w *Worker) shelve(ctx context.Context, shelf ingest.Shelf, told *Told) error {
 	upload := told.Report.Upload
 	stem, err := w.shelfStem(ctx, upload)
@@ -89,10 +90,14 @@ func (w *Worker) shelve(ctx context.Context, shelf ingest.Shelf, told *Told) err
 			return err
 		}
 	}
-	if upload.Refusal == nil {
+	ending := report.RefusedEnding
+	switch {
+	case len(told.Files) > 0:
 		return nil
+	case upload.Refusal == nil:
+		ending = report.CallsEnding
 	}
-	return shelf.PutReport(ctx, stem+report.RefusedEnding, func(to io.Writer) error {
+	return shelf.PutReport(ctx, stem+ending, func(to io.Writer) error {
 		_, err := io.WriteString(to, told.Text)
 		return err
 	})
@@ -170,12 +175,29 @@ func (w *Worker) attach(ctx context.Context, told *Told, account *conversion.Acc
 	stem := report.Stem(upload.Name)
 	told.Files = []report.Attachment{{Name: stem + report.ResultsEnding, Write: func(to io.Writer) error { return report.ResultsCSV(to, rows, outcomes) }}}
 	if upload.Tally.Of(conversion.Rejected) > 0 {
-		told.Files = append(told.Files, report.Attachment{Name: stem + report.FixEnding, Write: func(to io.Writer) error { return report.FixCSV(to, rows, outcomes) }})
+		preamble, err := preambleOf(ctx, table, outcomes)
+		if err != nil {
+			return err
+		}
+		told.Files = append(told.Files, report.Attachment{Name: stem + report.FixEnding, Write: func(to io.Writer) error { return report.FixCSV(to, rows, preamble, outcomes) }})
 	}
 	for _, file := range told.Files {
 		told.Report.Files = append(told.Report.Files, file.Name)
 	}
 	return nil
+}
+
+// preambleOf is what a file of the rejected rows must begin with.
+func preambleOf(ctx context.Context, table *ingest.Table, outcomes report.Outcomes) (string, error) {
+	next, stop := iter.Pull2(outcomes)
+	defer stop()
+	var failure error
+	preamble, err := table.Preamble(ctx, func(int) bool {
+		o, err, more := next()
+		failure = errors.Join(failure, err)
+		return more && err == nil && o.Verdict == conversion.Rejected
+	})
+	return preamble, errors.Join(err, failure)
 }
 
 // outcomes yields an upload's outcomes in order.
@@ -201,7 +223,9 @@ type tableOf struct {
 	table *ingest.Table
 }
 
-func (t tableOf) Columns() ([]string, rune) { return t.table.Header, t.table.Comma() }
+func (t tableOf) Columns() ([]string, int, rune) {
+	return t.table.Header, t.table.Own(), t.table.Comma()
+}
 
 func (t tableOf) EachRow(each func(conversion.Row) error) error { return t.table.Rows(t.ctx, each) }
 

@@ -29,7 +29,7 @@ type Store interface {
 	Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error
 
 	SaveCalls(ctx context.Context, account string, calls []conversion.Call) (conversion.CallsTally, error)
-	FinishCalls(ctx context.Context, upload int64, reading conversion.Reading, at conversion.Millis) error
+	FinishCalls(ctx context.Context, upload *conversion.Upload, news bool) error
 	Calls(ctx context.Context, account string, searches []conversion.CallSearch) ([][]conversion.Call, error)
 	CallsElsewhere(ctx context.Context, account string, searches []conversion.CallSearch) ([]bool, error)
 

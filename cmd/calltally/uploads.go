@@ -54,7 +54,7 @@ func (c *uploadsListCommand) Run(g *globals) error {
 			code = string(u.Refusal.Code)
 		}
 		if u.Takes == conversion.TakesCalls {
-			rows = "calls"
+			rows += " calls"
 		}
 		return l.add(uploadJSON{
 			Upload: u.ID, Account: u.Account, Source: u.Source, File: u.Name, Takes: string(u.Takes), Size: u.Size, ReceivedAt: u.ReceivedAt.String(), DecidedAt: u.DecidedAt.String(),

@@ -46,6 +46,7 @@ func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
 	}
 	w := &worker.Worker{Store: s, Accounts: accounts, Plans: plans, Limits: c.limits(), Now: time.Now, Log: log}
 	if sender != nil {
+		sender.Log = log
 		w.Replier = sender
 		_, w.MailDomain, _ = strings.Cut(sender.From.Address, "@")
 	}

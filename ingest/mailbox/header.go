@@ -99,6 +99,8 @@ func skipped(h message.Header) string {
 		return "our own report"
 	case strings.TrimSpace(h.Get("Return-Path")) == "<>", from == "mailer-daemon", from == "postmaster":
 		return "a bounce"
+	case h.Has("X-Failed-Recipients"), strings.HasPrefix(strings.ToLower(strings.TrimSpace(h.Get("Content-Type"))), "multipart/report"):
+		return "a delivery report or a receipt"
 	case strings.HasPrefix(strings.ToLower(strings.TrimSpace(h.Get("Auto-Submitted"))), "auto-replied"):
 		return "an automatic reply"
 	}
@@ -110,8 +112,8 @@ func skipped(h message.Header) string {
 func automatic(h message.Header) bool {
 	submitted := strings.ToLower(strings.TrimSpace(h.Get("Auto-Submitted")))
 	precedence := strings.ToLower(strings.TrimSpace(h.Get("Precedence")))
-	return submitted != "" && submitted != "no" || slices.Contains([]string{"bulk", "junk", "list"}, precedence) ||
-		h.Has("List-Id") || h.Has("List-Unsubscribe") || h.Has("X-Auto-Response-Suppress")
+	return submitted != "" && submitted != "no" || slices.Contains([]string{"bulk", "junk", "list", "auto_reply"}, precedence) ||
+		h.Has("List-Id") || h.Has("List-Unsubscribe") || h.Has("X-Auto-Response-Suppress") || h.Has("X-Autoreply") || h.Has("X-Autorespond")
 }
 
 var bareName = regexp.MustCompile(`(?i)(?:file)?name\*?\s*=\s*(?:"([^"]*)"|([^;\r\n]+))`)

@@ -68,7 +68,7 @@ func takeApart(path, spool string) (*letter, error) {
 	if w.disk != nil {
 		return nil, w.disk
 	}
-	m.files = w.chosen()
+	m.files, m.mail.Unread = w.chosen()
 	switch {
 	case len(m.files) == 0 || w.encrypted && len(w.tables) == 0:
 		m.files = []file{{name: "mail.eml", path: path, refusal: noFile(err, w)}}
@@ -100,17 +100,24 @@ type walker struct {
 	parts     int
 	encrypted bool
 	tables    []file // attachments that look like tables
+	reports   []file // those with the name of a results file of ours
 	others    []file // attachments of other kinds
 	disk      error  // the disk's error, which is not the mail's
 }
 
 // chosen are the files to read: tables if there are any, else what was attached
-// in their place.
-func (w *walker) chosen() []file {
-	if len(w.tables) > 0 {
-		return w.tables
+// in their place; and the names of those left out.
+func (w *walker) chosen() (files []file, left []string) {
+	for _, group := range [][]file{w.tables, w.reports, w.others} {
+		if len(files) == 0 {
+			files = group
+			continue
+		}
+		for _, f := range group {
+			left = append(left, f.name)
+		}
 	}
-	return w.others
+	return files, left
 }
 
 var errTooComplex = errors.New("the mail is nested too deeply or has too many parts")
@@ -166,14 +173,14 @@ var tableTypes = []string{"text/csv", "application/csv", "text/x-csv", "applicat
 
 // tableExtensions are the extensions of tables, of spreadsheets and of what they
 // are packed in: none of these stays unanswered beside a CSV file.
-var tableExtensions = []string{".csv", ".txt", ".tsv", ".xlsx", ".xls", ".ods", ".zip", ".gz"}
+var tableExtensions = []string{".csv", ".txt", ".tsv", ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".zip", ".gz", ".7z", ".rar"}
 
 // exchangeText is what Exchange calls the text that follows an attachment.
 var exchangeText = regexp.MustCompile(`^ATT\d{5}\.txt$`)
 
 // ornaments are the beginnings of types that come with mail as a matter of
 // course. Any other attachment is answered, even if it can't be read.
-var ornaments = []string{"image/", "audio/", "video/", "text/calendar", "text/x-vcard", "text/vcard", "application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature", "application/ics"}
+var ornaments = []string{"image/", "audio/", "video/", "text/calendar", "text/x-vcard", "text/vcard", "application/pkcs7-signature", "application/x-pkcs7-signature", "application/pgp-signature", "application/ics", "application/applefile"}
 
 // leaf copies an attachment that may be a file to read. encoding is the trouble
 // with its transfer encoding, if there was any.
@@ -183,9 +190,9 @@ func (w *walker) leaf(e *message.Entity, kind string, encoding error) error {
 	attached := name != "" || strings.EqualFold(disposition, "attachment")
 	extension := strings.ToLower(filepath.Ext(name))
 	table := !exchangeText.MatchString(name) && (slices.Contains(tableTypes, kind) || slices.Contains(tableExtensions, extension) ||
-		attached && (kind == "text/plain" || kind == "application/octet-stream" && extension == ""))
+		attached && kind == "text/plain" || (attached || !w.encrypted) && kind == "application/octet-stream" && extension == "") && kind != "application/applefile"
 	ornament := slices.ContainsFunc(ornaments, func(start string) bool { return strings.HasPrefix(kind, start) }) || slices.Contains([]string{".vcf", ".ics", ".p7s", ".asc"}, extension) && !w.encrypted
-	if !table && (!attached || ornament) || isOwnResults(name) {
+	if !table && (!attached || ornament) {
 		return nil
 	}
 	body, refusal := decoded(e, encoding)
@@ -196,9 +203,12 @@ func (w *walker) leaf(e *message.Entity, kind string, encoding error) error {
 	if refusal != nil {
 		f.refusal = refusal
 	}
-	if table {
+	switch {
+	case isOwnResults(name):
+		w.reports = append(w.reports, f)
+	case table:
 		w.tables = append(w.tables, f)
-	} else {
+	default:
 		w.others = append(w.others, f)
 	}
 	return nil

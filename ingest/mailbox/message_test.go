@@ -135,7 +135,10 @@ var ordinaryMails = []mailCase{
 	{name: "a file in a forwarded mail", raw: mixed(text, plain("Content-Type: message/rfc822", crlf(envelope)+multipart("mixed", "I", text, attached("text/csv", "orders.csv", orders)))), files: one(ordersFile)},
 	{name: "a file in a mail forwarded three times", raw: nested(3, mixed(attached("text/csv", "orders.csv", orders))), files: one(ordersFile)},
 	{name: "a forwarded mail that is encoded", raw: mixed(encoded("Content-Type: message/rfc822\nContent-Disposition: attachment; filename=fwd.eml", mixed(attached("text/csv", "orders.csv", orders)))), files: one(ordersFile)},
-	{name: "our own results come back", raw: mixed(text, attached("text/csv", "orders.results.csv", orders)), files: one(noAttachment)},
+	// Whether they are ours shows in their header, not in their name.
+	{name: "results alone", raw: mixed(text, attached("text/csv", "orders.results.csv", orders)), files: one(wantFile{name: "orders.results.csv", content: orders})},
+	{name: "bytes that are not marked as attached", raw: mixed(text, encoded("Content-Type: application/octet-stream", orders)), files: one(wantFile{name: "upload.csv", content: orders})},
+	{name: "a file as a Mac attaches it", raw: mixed(text, multipart("appledouble", "D", encoded("Content-Type: application/applefile; name=orders.csv\nContent-Disposition: attachment; filename=orders.csv", "\x00\x05\x16\x07"), attached("text/csv", "orders.csv", orders))), files: one(ordersFile)},
 	{name: "our own results beside a new file", raw: mixed(attached("text/csv", "Orders.Results.CSV", sales), attached("text/csv", "orders.csv", orders)), files: one(ordersFile)},
 	{name: "a corrected fix file", raw: mixed(text, attached("text/csv", "orders.fix.csv", orders)), files: one(wantFile{name: "orders.fix.csv", content: orders})},
 	{name: "a CSV sent by a program", raw: "Auto-Submitted: auto-generated\r\n" + mixed(attached("text/csv", "orders.csv", orders)), files: one(ordersFile)},
@@ -217,6 +220,9 @@ var skippedMails = []mailCase{
 	{name: "a bounce by the postmaster", raw: strings.Replace(mixed(text), "ann@", "postmaster@", 1), skip: "a bounce"},
 	{name: "an answer by a program", raw: "Auto-Submitted: auto-replied\r\n" + mixed(attached("text/csv", "orders.csv", orders)), skip: "an automatic reply"},
 	{name: "an answer by a program, with a comment", raw: "Auto-Submitted: Auto-Replied (vacation)\r\n" + mixed(text), skip: "an automatic reply"},
+	{name: "a delivery report", raw: crlf(envelope) + multipart("report; report-type=delivery-status", "R", text, plain("Content-Type: message/delivery-status", "Action: failed")), skip: "a delivery report or a receipt"},
+	{name: "a receipt", raw: crlf(envelope) + multipart("report; report-type=disposition-notification", "R", text, plain("Content-Type: message/disposition-notification", "Disposition: displayed")), skip: "a delivery report or a receipt"},
+	{name: "a bounce of another kind", raw: "X-Failed-Recipients: ann@shop.example\r\n" + mixed(text), skip: "a delivery report or a receipt"},
 	{name: "our own report", raw: "X-Calltally-Report: upload=1\r\n" + mixed(attached("text/csv", "orders.csv", orders)), skip: "our own report"},
 	{name: "our own report as a mail that is answered", raw: "Auto-Submitted: auto-replied\r\nX-Calltally-Report: upload=1\r\n" + mixed(text), skip: "our own report"},
 }

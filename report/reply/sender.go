@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"time"
 
@@ -31,6 +32,7 @@ type Sender struct {
 	From     mail.Address
 	// Hello is the name that we greet with.
 	Hello string
+	Log   *slog.Logger
 }
 
 const (
@@ -50,10 +52,8 @@ func (s *Sender) Send(ctx context.Context, letter *report.Letter) error {
 	if err := s.mailFrom(client); err != nil {
 		return err
 	}
-	for _, to := range letter.To {
-		if err := client.Rcpt(to, nil); err != nil {
-			return fmt.Errorf("recipient %s: %w", to, err)
-		}
+	if err := s.recipients(client, letter.To); err != nil {
+		return err
 	}
 	data, err := client.Data()
 	if err != nil {
@@ -66,6 +66,30 @@ func (s *Sender) Send(ctx context.Context, letter *report.Letter) error {
 		return fmt.Errorf("send report: %w", err)
 	}
 	_ = client.Quit() // the mail is accepted; how we part doesn't matter
+	return nil
+}
+
+// recipients names the recipients. One that the relay refuses for good doesn't
+// keep the report from the others.
+func (s *Sender) recipients(client *smtp.Client, all []string) error {
+	var refused []error
+	for _, to := range all {
+		err := client.Rcpt(to, nil)
+		if err == nil {
+			continue
+		}
+		err = fmt.Errorf("recipient %s: %w", to, err)
+		if reply := (*smtp.SMTPError)(nil); !errors.As(err, &reply) || reply.Temporary() {
+			return err
+		}
+		refused = append(refused, err)
+	}
+	if len(refused) == len(all) {
+		return errors.Join(refused...)
+	}
+	for _, err := range refused {
+		s.Log.Warn("report not sent to everyone", "error", err)
+	}
 	return nil
 }
 
