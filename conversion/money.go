@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/shopspring/decimal"
 	"golang.org/x/text/currency"
@@ -14,14 +15,25 @@ import (
 // Currency is an ISO 4217 code in capitals, or "" where none is known.
 type Currency string
 
-// ParseCurrency reads an ISO 4217 code in any case.
+// ParseCurrency reads the ISO 4217 code of a currency that is legal tender, in
+// any case.
 func ParseCurrency(text string) (Currency, error) {
-	unit, err := currency.ParseISO(strings.ToUpper(strings.TrimSpace(text)))
-	if err != nil || unit.String() == "XXX" {
+	code := Currency(strings.ToUpper(strings.TrimSpace(text)))
+	if !tender()[code] {
 		return "", fmt.Errorf("%q is not an ISO 4217 currency", text)
 	}
-	return Currency(unit.String()), nil
+	return code, nil
 }
+
+// tender are the currencies in use: those of the Unicode tables, and those that
+// ISO 4217 has added since the tables were made.
+var tender = sync.OnceValue(func() map[Currency]bool {
+	all := map[Currency]bool{"MRU": true, "STN": true, "UYW": true, "VES": true, "VED": true, "SLE": true, "ZWG": true, "XCG": true}
+	for known := currency.Query(); known.Next(); {
+		all[Currency(known.Unit().String())] = true
+	}
+	return all
+})
 
 // Digits is the number of decimal places of the currency's minor unit by ISO
 // 4217. (The Unicode tables count what people use: no cents for the rupiah.)

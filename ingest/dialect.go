@@ -242,9 +242,12 @@ func DialectNames(takes conversion.Takes) []string {
 // ColumnNamed reports whether any dialect has a column of that name, for
 // checking custom mappings.
 func ColumnNamed(name string) bool {
-	return slices.ContainsFunc(Dialects, func(d *Dialect) bool {
-		return slices.ContainsFunc(d.Columns, func(c Column) bool { return c.Name == name })
-	})
+	return slices.ContainsFunc(Dialects, func(d *Dialect) bool { return d.has(name) })
+}
+
+// has reports whether the dialect has a column of that name of ours.
+func (d *Dialect) has(name string) bool {
+	return slices.ContainsFunc(d.Columns, func(c Column) bool { return c.Name == name })
 }
 
 // unwrap takes off what people put around a cell to keep a spreadsheet from

@@ -40,7 +40,7 @@ func (t *Table) findHeader(context.Context) (*conversion.Refusal, error) {
 		}
 		bare := strings.TrimRight(strings.Trim(content, `"`), `,;|"`+"\t")
 		switch {
-		case content == "" && more:
+		case bare == "" && more:
 		case len(content) == 5 && strings.HasPrefix(strings.ToLower(content), "sep=") && more:
 			declared = rune(content[4])
 		case strings.HasPrefix(strings.ToLower(bare), "parameters:") && more:
@@ -218,7 +218,8 @@ func (t *Table) fieldsIn(d *Dialect) ([]string, *conversion.Refusal) {
 	seen := map[string]string{} // our name → theirs
 	for i, header := range t.Header {
 		name := t.mapped(header)
-		if name == "" {
+		if !d.has(name) {
+			name = ""
 			if c := d.column(header); c != nil {
 				name = c.Name
 			}

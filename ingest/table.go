@@ -72,5 +72,15 @@ func Survey(ctx context.Context, open Opener, settings Settings) (*Table, *conve
 	return t, nil, nil
 }
 
+// Mark is what a file that answers this one begins with: the byte order mark by
+// which a spreadsheet knows UTF-8, if the sender's encoding says that they use
+// one.
+func (t *Table) Mark() string {
+	if t.text.encoding == encodingUTF8 && !t.text.bom {
+		return ""
+	}
+	return "\ufeff"
+}
+
 // Comma is the delimiter of the table's cells.
 func (t *Table) Comma() rune { return t.comma }

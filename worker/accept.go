@@ -72,6 +72,17 @@ func (w *Worker) bounded(open ingest.Opener) ingest.Opener {
 	}
 }
 
+// sizeName writes a number of bytes as people do.
+func sizeName(bytes int64) string {
+	switch {
+	case bytes >= 1<<20:
+		return fmt.Sprintf("%d MiB", bytes>>20)
+	case bytes >= 1<<10:
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	}
+	return fmt.Sprintf("%d bytes", bytes)
+}
+
 func (w *Worker) limits() ingest.Limits {
 	if w.Limits == (ingest.Limits{}) {
 		return ingest.DefaultLimits
@@ -124,7 +135,7 @@ func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account 
 	}
 	limits := w.limits()
 	if upload.Size > limits.Bytes {
-		return nil, conversion.Refuse(conversion.TooLarge, "The file is larger than %d MiB, the most that is read. Split it and send the parts.", limits.Bytes>>20), nil
+		return nil, conversion.Refuse(conversion.TooLarge, "The file is larger than %s, the most that is read. Split it and send the parts.", sizeName(limits.Bytes)), nil
 	}
 	table, refusal, err := ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.ID), ingest.Settings{Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits, Fix: report.IsFix(upload.Name)})
 	if table != nil {

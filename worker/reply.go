@@ -173,13 +173,21 @@ func (w *Worker) attach(ctx context.Context, told *Told, account *conversion.Acc
 	}
 	rows := tableOf{ctx, table}
 	stem := report.Stem(upload.Name)
-	told.Files = []report.Attachment{{Name: stem + report.ResultsEnding, Write: func(to io.Writer) error { return report.ResultsCSV(to, rows, outcomes) }}}
+	add := func(ending string, write func(io.Writer) error) {
+		told.Files = append(told.Files, report.Attachment{Name: stem + ending, Write: func(to io.Writer) error {
+			if _, err := io.WriteString(to, table.Mark()); err != nil {
+				return err
+			}
+			return write(to)
+		}})
+	}
+	add(report.ResultsEnding, func(to io.Writer) error { return report.ResultsCSV(to, rows, outcomes) })
 	if upload.Tally.Of(conversion.Rejected) > 0 {
 		preamble, err := preambleOf(ctx, table, outcomes)
 		if err != nil {
 			return err
 		}
-		told.Files = append(told.Files, report.Attachment{Name: stem + report.FixEnding, Write: func(to io.Writer) error { return report.FixCSV(to, rows, preamble, outcomes) }})
+		add(report.FixEnding, func(to io.Writer) error { return report.FixCSV(to, rows, preamble, outcomes) })
 	}
 	for _, file := range told.Files {
 		told.Report.Files = append(told.Report.Files, file.Name)

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"net/mail"
 	"path"
 	"slices"
 	"strings"
@@ -135,7 +136,7 @@ func (a *accountConfig) words(at string, to *conversion.Account) error {
 		}
 	}
 	for i, pattern := range a.Senders {
-		if _, err := path.Match(pattern, "x"); err != nil || !strings.Contains(pattern, "@") {
+		if _, err := path.Match(pattern, "x"); err != nil || !bareAddress(pattern) {
 			return faultAt(fmt.Sprintf("%s.senders[%d]", at, i), "%q is not an address or a pattern such as *@acme.example", pattern)
 		}
 	}
@@ -144,8 +145,8 @@ func (a *accountConfig) words(at string, to *conversion.Account) error {
 		addresses []string
 	}{{"addresses", a.Addresses}, {"report_to", a.ReportTo}} {
 		for i, address := range list.addresses {
-			if !strings.Contains(address, "@") {
-				return faultAt(fmt.Sprintf("%s.%s[%d]", at, list.key, i), "%q is not an address", address)
+			if !bareAddress(address) {
+				return faultAt(fmt.Sprintf("%s.%s[%d]", at, list.key, i), "%q is not an address such as ops@acme.example, without a name", address)
 			}
 		}
 	}
@@ -153,6 +154,13 @@ func (a *accountConfig) words(at string, to *conversion.Account) error {
 		return faultAt(at+".error_limit", "error_limit is less than nothing; 0 means no limit")
 	}
 	return nil
+}
+
+// bareAddress reports whether a text is a mail address and nothing else. In a
+// pattern, * and ? may stand for any part.
+func bareAddress(text string) bool {
+	parsed, err := mail.ParseAddress(text)
+	return err == nil && parsed.Address == text
 }
 
 func checkDialect(at, name string, takes conversion.Takes) error {
@@ -194,6 +202,9 @@ func (a *accountConfig) duplicates(at string, to *conversion.Account) (err error
 		typeAt := fmt.Sprintf("%s.event_types[%d]", at, i)
 		if t.Name == "" {
 			return faultAt(typeAt, "the event type has no name")
+		}
+		if slices.ContainsFunc(to.EventTypes, func(other conversion.EventType) bool { return other.Name == t.Name }) {
+			return faultAt(typeAt, "the event type %q is there twice", t.Name)
 		}
 		rules, err := t.Duplicates.rules(typeAt, to.Duplicates)
 		if err != nil {
@@ -263,8 +274,8 @@ func (p payoutConfig) rule(at string, currency conversion.Currency) (conversion.
 		into      *conversion.Amount
 	}{{"fixed", p.Fixed, &rule.Fixed}, {"cap", p.Cap, &rule.Cap}, {"min_sale", p.MinSale, &rule.MinSale}} {
 		var err error
-		if *amount.into, err = conversion.ParseAmount(amount.text, currency, '.'); err != nil {
-			return rule, faultAt(at+"."+amount.key, "%q is %v", amount.text, err)
+		if *amount.into, err = conversion.ParseAmount(amount.text, currency, '.'); err != nil || amount.into.Minor < 0 {
+			return rule, faultAt(at+"."+amount.key, "%q is not an amount such as 50.00 in %s", amount.text, currency)
 		}
 	}
 	if p.Percent != "" {
@@ -274,8 +285,13 @@ func (p payoutConfig) rule(at string, currency conversion.Currency) (conversion.
 		}
 		rule.Percent, rule.HasPercent = percent, true
 	}
-	if rule.HasPercent == rule.Fixed.Given {
+	switch _, err := path.Match(p.Publisher, ""); {
+	case rule.HasPercent == rule.Fixed.Given:
 		return rule, faultAt(at, "a payout rule pays either fixed or percent; give one of them")
+	case rule.Fixed.Given && rule.Cap.Given:
+		return rule, faultAt(at+".cap", "a fixed payout has no cap; take it out")
+	case err != nil:
+		return rule, faultAt(at+".publisher", "%q is no pattern: a [ in it is not closed", p.Publisher)
 	}
 	return rule, nil
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -63,12 +65,18 @@ func loadConfig(file string) (*config, error) {
 
 func parseConfig(file string, text []byte) (*config, error) {
 	c := &config{}
-	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
+	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict(), yaml.CustomUnmarshaler(readText))
+	err := decoder.Decode(c)
+	c.file, c.text = file, text // a file without any content clears all
+	var value badValue
+	switch {
+	case errors.As(err, &value):
+		return nil, c.atText(value)
+	case err != nil && !errors.Is(err, io.EOF):
 		return nil, errors.New(syntaxHint(file, err))
 	}
-	c.file, c.text = file, text
-	if err := expandEnv(reflect.ValueOf(c).Elem(), "$"); err != nil {
-		return nil, c.at(err)
+	if err := decoder.Decode(&config{}); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: a second document follows after “---”; a configuration is one document", file)
 	}
 	if c.Store == "" {
 		return nil, c.at(faultAt("$", "store is missing: name the file that holds the ledger, such as “store: calltally.db”"))
@@ -85,8 +93,66 @@ func parseConfig(file string, text []byte) (*config, error) {
 	if err := c.checkReplies(); err != nil {
 		return nil, err
 	}
-	_, err := c.schedule()
+	if err := c.checkLimits(); err != nil {
+		return nil, err
+	}
+	if c.Reconcile != nil && len(c.Reconcile.DigestTo) > 0 {
+		return nil, c.at(faultAt("$.reconcile.digest_to", "digests are not sent yet; take digest_to out"))
+	}
+	_, err = c.schedule()
 	return c, err
+}
+
+// checkLimits refuses limits that would refuse everything.
+func (c *config) checkLimits() error {
+	for key, limit := range map[string]int64{"bytes": c.Limits.Bytes, "rows": int64(c.Limits.Rows), "columns": int64(c.Limits.Columns)} {
+		if limit < 0 {
+			return c.at(faultAt("$.limits."+key, "a limit can't be less than nothing; leave it out for the usual one"))
+		}
+	}
+	return nil
+}
+
+// readText reads a text as it is written: a number keeps its zeros, and ${NAME}
+// stands for an environment variable.
+func readText(into *string, raw []byte) error {
+	written := strings.TrimSpace(string(raw))
+	if strings.HasPrefix(written, "[") || strings.HasPrefix(written, "{") || strings.HasPrefix(written, "- ") {
+		return badValue{written, expected(reflect.String) + " belongs here"}
+	}
+	*into = written
+	if !plainNumber.MatchString(written) {
+		if err := yaml.Unmarshal(raw, into); err != nil {
+			return badValue{written, "this can't be read: " + err.Error()}
+		}
+	}
+	for _, m := range envName.FindAllStringSubmatch(*into, -1) {
+		value, ok := os.LookupEnv(m[1])
+		if !ok {
+			return badValue{m[0], fmt.Sprintf("the environment variable %s is not set", m[1])}
+		}
+		*into = strings.ReplaceAll(*into, m[0], value)
+	}
+	return nil
+}
+
+var (
+	plainNumber = regexp.MustCompile(`^[+-]?[0-9][0-9_.]*$`)
+	envName     = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+)
+
+// badValue is a text that can't be read, and why.
+type badValue struct{ written, sentence string }
+
+func (b badValue) Error() string { return b.sentence }
+
+// atText shows a bad value with its file, line and column.
+func (c *config) atText(b badValue) error {
+	at := max(bytes.Index(c.text, []byte(b.written)), 0)
+	line := bytes.Count(c.text[:at], []byte("\n")) + 1
+	begin := bytes.LastIndexByte(c.text[:at], '\n') + 1
+	shown, _, _ := strings.Cut(string(c.text[begin:]), "\n")
+	return fmt.Errorf("%s:%d:%d: %s\n> %2d | %s", c.file, line, at-begin+1, b.sentence, line, shown)
 }
 
 var position = regexp.MustCompile(`^\[(\d+:\d+)\] `)
@@ -224,51 +290,6 @@ func editDistance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// expandEnv puts environment variables in the place of values written as
-// ${NAME}.
-func expandEnv(v reflect.Value, at string) error {
-	switch v.Kind() {
-	case reflect.Pointer:
-		if !v.IsNil() {
-			return expandEnv(v.Elem(), at)
-		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
-			if name == "" {
-				continue
-			}
-			if err := expandEnv(v.Field(i), at+"."+name); err != nil {
-				return err
-			}
-		}
-	case reflect.Slice:
-		for i := range v.Len() {
-			if err := expandEnv(v.Index(i), fmt.Sprintf("%s[%d]", at, i)); err != nil {
-				return err
-			}
-		}
-	case reflect.String:
-		return expandText(v, at)
-	}
-	return nil
-}
-
-var envValue = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
-
-func expandText(v reflect.Value, at string) error {
-	m := envValue.FindStringSubmatch(v.String())
-	if m == nil || !v.CanSet() {
-		return nil
-	}
-	value, ok := os.LookupEnv(m[1])
-	if !ok {
-		return faultAt(at, "the environment variable %s is not set", m[1])
-	}
-	v.SetString(value)
-	return nil
 }
 
 // accounts turns the accounts' settings into accounts.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 	_ "time/tzdata" // zones, where the system has none
 
@@ -118,12 +119,17 @@ func exitCode(err error, stderr io.Writer) int {
 	case errors.Is(err, errRejected):
 		return exitRejected
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "calltally: %v\n", err)
+		fmt.Fprintf(stderr, "calltally: %s\n", withoutSecrets(err.Error()))
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(stderr, "calltally: stopped. What was received is safe; “calltally once” goes on where it ended.")
 		return exitFailed
 	}
-	fmt.Fprintf(stderr, "calltally: %v\n", err)
+	fmt.Fprintf(stderr, "calltally: %s\n", withoutSecrets(err.Error()))
 	return exitFailed
 }
+
+var secrets = regexp.MustCompile(`(?i)(\bpassword["']?\s*:\s*)(?:"[^"\n]*"|'[^'\n]*'|[^\s,}]+)|(://[^/\s:@"']+:)[^\s"'@]*(@)`)
+
+// withoutSecrets takes the passwords out of what is shown of a configuration.
+func withoutSecrets(text string) string { return secrets.ReplaceAllString(text, "$1$2…$3") }

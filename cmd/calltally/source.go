@@ -6,10 +6,12 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,6 +104,9 @@ func (c *config) checkSource(s *sourceConfig, at string) error {
 	if _, _, err := s.pace(at); err != nil {
 		return err
 	}
+	if err := s.checkKeys(at); err != nil {
+		return err
+	}
 	switch s.Kind {
 	case kindIMAP:
 		if s.Trust != "" && s.Trust != "recipient" {
@@ -119,6 +124,26 @@ func (c *config) checkSource(s *sourceConfig, at string) error {
 		return nil
 	}
 	return faultAt(at+".kind", "%q is not one of imap, folder", s.Kind)
+}
+
+// checkKeys refuses settings that mean nothing for the source's kind.
+func (s *sourceConfig) checkKeys(at string) error {
+	foreign := map[string]bool{"path": s.Path != "", "settle": s.Settle != ""}
+	if s.Kind == kindFolder {
+		foreign = map[string]bool{
+			"url": s.URL != "", "password": s.Password != "", "password_file": s.PasswordFile != "", "ca_file": s.CAFile != "",
+			"folder": s.Folder != "", "trust": s.Trust != "", "idle": s.Idle != nil, "max_bytes": s.MaxBytes != 0,
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(foreign)) {
+		if foreign[key] && (s.Kind == kindFolder || s.Kind == kindIMAP) {
+			return faultAt(at+"."+key, "%s is no setting of a source of kind %s; take it out", key, s.Kind)
+		}
+	}
+	if s.MaxBytes < 0 {
+		return faultAt(at+".max_bytes", "max_bytes can't be less than nothing; leave it out for the usual limit")
+	}
+	return nil
 }
 
 func (c *config) hasAccount(id string) bool {
@@ -161,7 +186,10 @@ func (c *config) mailServer(text, password, passwordFile, caFile, at, scheme str
 		port = map[string]string{"imap": "143", "imaps": "993", "smtp": "587", "smtps": "465"}[u.Scheme]
 	}
 	s.address = net.JoinHostPort(s.host, port)
-	s.plain = u.Query().Get("tls") == "off"
+	s.plain = u.RawQuery == "tls=off"
+	if u.RawQuery != "" && !s.plain || strings.Trim(u.Path, "/") != "" {
+		return nil, faultAt(urlAt, "the address goes on after the host; only ?tls=off may follow it, and a mailbox's folder is set with folder")
+	}
 	if s.plain && !loopback(s.host) {
 		return nil, faultAt(urlAt, "tls=off is only for servers on this machine; take it out")
 	}
