@@ -40,8 +40,9 @@ type Held struct {
 type Ledger interface {
 	// Earlier returns the newest changes of a conversion by other files.
 	Earlier(c *Conversion) ([]*Change, error)
-	// Newest returns the newest conversion under a key; nil for none.
-	Newest(key Key) (*Conversion, error)
+	// Newest returns the newest conversion under a key but for the given one; nil
+	// for none.
+	Newest(key Key, but int64) (*Conversion, error)
 }
 
 // NewHeld returns a Held that holds nothing yet.
@@ -80,7 +81,7 @@ func (h *Held) rekeyed(key Key) {
 // Rekey gives a conversion, whose key parts have changed, the next place under
 // its new key.
 func (h *Held) Rekey(c *Conversion, key Key) error {
-	newest, err := h.Ledger.Newest(key)
+	newest, err := h.Ledger.Newest(key, c.ID)
 	if err != nil {
 		return err
 	}

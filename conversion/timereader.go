@@ -134,7 +134,12 @@ func (r TimeReader) readSerial(days float64) (When, error) {
 	})
 }
 
+// exactly is a time that was written to a precision. Milliseconds that are zero
+// were most likely never known.
 func exactly(from Millis, precision time.Duration) When {
+	if precision == time.Millisecond && from%1000 == 0 {
+		precision = time.Second
+	}
 	return When{First: Span{from, from + Millis(precision/time.Millisecond) - 1}}
 }
 

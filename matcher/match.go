@@ -75,7 +75,8 @@ func FindCall(claim *conversion.Claim, calls []conversion.Call, policy Policy) M
 		}
 	}
 	if found.Call != nil {
-		return found
+		call := *found.Call // so that the others need not stay in memory
+		return Match{Call: &call}
 	}
 	return Match{Code: conversion.CallNotFound, Sentence: notFound(claim, policy)}
 }
@@ -121,9 +122,15 @@ func nearest(claim *conversion.Claim, reading conversion.Span, calls []conversio
 		near = len(ranked) - 1
 	}
 	rivals := ranked[1 : near+1]
-	agrees := func(c candidate) bool { return reading.Fine() && c.call.Start/1000 == reading.From/1000 }
-	if len(rivals) == 0 || agrees(best) && !slices.ContainsFunc(rivals, agrees) {
+	if len(rivals) == 0 {
 		return Match{Call: best.call}
+	}
+	exactly := func(c candidate) bool { return c.start == 0 }
+	toTheSecond := func(c candidate) bool { return c.call.Start/1000 == reading.From/1000 }
+	for _, agrees := range []func(candidate) bool{exactly, toTheSecond} {
+		if reading.Fine() && agrees(best) && !slices.ContainsFunc(rivals, agrees) {
+			return Match{Call: best.call}
+		}
 	}
 	return ambiguous(claim, reading, ranked[:near+1], margin, policy)
 }

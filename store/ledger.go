@@ -18,7 +18,8 @@ import (
 var ErrTaken = conversion.ErrTaken
 
 // Settle decides a chunk of rows and saves what it came to, in one transaction:
-// it reads what the ledger holds, hands it to decide, and writes the settlement.
+// it reads what the ledger holds, hands it to decide, and writes the settlement;
+// a nil one changes nothing.
 // Nothing else can write in between.
 func (s *Store) Settle(ctx context.Context, query conversion.HeldQuery, decide func(*conversion.Held) (*conversion.Settlement, error)) error {
 	return s.inTx(ctx, "settle rows", func(tx *sql.Tx) error {
@@ -31,7 +32,7 @@ func (s *Store) Settle(ctx context.Context, query conversion.HeldQuery, decide f
 			return err
 		}
 		settled, err := decide(held)
-		if err != nil {
+		if err != nil || settled == nil {
 			return err
 		}
 		return saveSettlement(ctx, tx, account, settled)
@@ -116,8 +117,8 @@ func (l ledger) Earlier(c *conversion.Conversion) ([]*conversion.Change, error) 
 	return readChanges(l.ctx, l.q, c, "SELECT "+changeColumns+" FROM change WHERE conversion = $1 AND conversion <> id ORDER BY seq DESC LIMIT "+literal(recent))
 }
 
-func (l ledger) Newest(key conversion.Key) (*conversion.Conversion, error) {
-	c, err := scanConversion(l.q.QueryRowContext(l.ctx, "SELECT "+conversionColumns+" FROM conversion WHERE key = $1 ORDER BY nth DESC LIMIT 1", key[:]))
+func (l ledger) Newest(key conversion.Key, but int64) (*conversion.Conversion, error) {
+	c, err := scanConversion(l.q.QueryRowContext(l.ctx, "SELECT "+conversionColumns+" FROM conversion WHERE key = $1 AND id <> $2 ORDER BY nth DESC LIMIT 1", key[:], but))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -128,7 +129,7 @@ func (l ledger) Newest(key conversion.Key) (*conversion.Conversion, error) {
 }
 
 // loadCopies adds what other uploads of the same bytes have applied. The first
-// that applied a line counts.
+// that changed the ledger for a line counts.
 func loadCopies(ctx context.Context, q querier, held *conversion.Held, query conversion.HeldQuery) error {
 	if query.Upload == 0 {
 		return nil
@@ -150,7 +151,11 @@ func loadCopies(ctx context.Context, q querier, held *conversion.Held, query con
 	for _, id := range copies {
 		err := readOutcomes(ctx, q, id, query.First, func(outcomes []conversion.Outcome) (bool, error) {
 			for _, o := range outcomes {
-				if _, known := held.Copies[o.Line]; !known && o.Line >= query.First && o.Line <= query.Last && o.Verdict.Applied() {
+				if o.Line < query.First || o.Line > query.Last || !o.Verdict.Applied() {
+					continue
+				}
+				known, ok := held.Copies[o.Line]
+				if !ok || known.Verdict == conversion.Unchanged && o.Verdict != conversion.Unchanged {
 					held.Copies[o.Line] = conversion.AppliedLine{Upload: id, Outcome: o}
 				}
 			}
@@ -236,8 +241,11 @@ func advance(ctx context.Context, tx *sql.Tx, s *conversion.Settlement) error {
 	if err := orTaken(moved, err, s.Upload); err != nil {
 		return err
 	}
-	if s.News {
+	switch {
+	case s.News:
 		return reportDue(ctx, tx, s.Upload, s.At)
+	case s.From == conversion.Decided:
+		return renewReport(ctx, tx, s.Upload, s.At)
 	}
 	return nil
 }

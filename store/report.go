@@ -14,11 +14,33 @@ import (
 // reportDue makes an upload's next report due, unless one is due already. One
 // that may have gone out keeps what it said: the next one takes its place.
 func reportDue(ctx context.Context, tx *sql.Tx, upload int64, at conversion.Millis) error {
-	_, err := tx.ExecContext(ctx, "UPDATE report SET state = 'replaced' WHERE upload = $1 AND state = 'due' AND attempts > 0", upload)
-	if err != nil {
+	if _, err := replaceReport(ctx, tx, upload); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO report (upload, revision, state, made_ms, due_ms) SELECT $1, COALESCE(MAX(revision), 0) + 1, 'due', $2, $2 FROM report WHERE upload = $1 HAVING COUNT(CASE WHEN state = 'due' THEN 1 END) = 0", upload, int64(at))
+	return nextReport(ctx, tx, upload, at)
+}
+
+// renewReport makes the next report due in the place of one that may have gone
+// out and would say other things by now.
+func renewReport(ctx context.Context, tx *sql.Tx, upload int64, at conversion.Millis) error {
+	replaced, err := replaceReport(ctx, tx, upload)
+	if err != nil || !replaced {
+		return err
+	}
+	return nextReport(ctx, tx, upload, at)
+}
+
+func replaceReport(ctx context.Context, tx *sql.Tx, upload int64) (replaced bool, err error) {
+	result, err := tx.ExecContext(ctx, "UPDATE report SET state = 'replaced' WHERE upload = $1 AND state = 'due' AND attempts > 0", upload)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}
+
+func nextReport(ctx context.Context, tx *sql.Tx, upload int64, at conversion.Millis) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO report (upload, revision, state, made_ms, due_ms) SELECT $1, COALESCE(MAX(revision), 0) + 1, 'due', $2, $2 FROM report WHERE upload = $1 HAVING COUNT(CASE WHEN state = 'due' THEN 1 END) = 0", upload, int64(at))
 	return err
 }
 

@@ -244,11 +244,11 @@ func (s *Store) eachUpload(ctx context.Context, each func(*conversion.Upload) er
 	return nil
 }
 
-// Refuse ends an upload that can't be read, and makes its report due. One whose
-// rows are being decided can't be refused any more.
+// Refuse ends an upload that can't be read, and makes its report due. Once a row
+// was decided, it can't be refused any more.
 func (s *Store) Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error {
 	return s.inTx(ctx, "refuse upload", func(tx *sql.Tx) error {
-		refused, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'refused', refusal_code = $2, refusal = $3, decided_ms = $4 WHERE id = $1 AND state = 'received'",
+		refused, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'refused', refusal_code = $2, refusal = $3, decided_ms = $4 WHERE id = $1 AND (state = 'received' OR state = 'deciding' AND cursor_line = 0)",
 			upload, string(refusal.Code), refusal.Sentence, int64(at))
 		if err := orTaken(refused, err, upload); err != nil {
 			return err
@@ -280,8 +280,15 @@ func (s *Store) BeginDeciding(ctx context.Context, upload int64, reading convers
 // sentence that is found later makes a report due.
 func (s *Store) Diagnose(ctx context.Context, upload int64, sentence string, at conversion.Millis) error {
 	return s.inTx(ctx, "diagnose upload", func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, "UPDATE upload SET diagnosis = $2 WHERE id = $1", upload, sentence); err != nil || sentence == "" {
+		changed, err := tx.ExecContext(ctx, "UPDATE upload SET diagnosis = $2 WHERE id = $1 AND diagnosis <> $2", upload, sentence)
+		if err != nil {
 			return err
+		}
+		switch n, err := changed.RowsAffected(); {
+		case err != nil || n == 0:
+			return err
+		case sentence == "":
+			return renewReport(ctx, tx, upload, at)
 		}
 		return reportDue(ctx, tx, upload, at)
 	})

@@ -42,7 +42,7 @@ func (w *Worker) Decide(ctx context.Context, upload *conversion.Upload) error {
 		}
 	}
 	switch {
-	case refusal != nil && upload.State == conversion.Deciding:
+	case refusal != nil && upload.Cursor > 0:
 		return fmt.Errorf("its first rows were decided and the others can't be read any more; set the configuration back: %s", refusal.Sentence)
 	case refusal != nil:
 		return w.refuse(ctx, upload, refusal)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 
 	"calltally/conversion"
 	"calltally/matcher"
@@ -84,26 +85,29 @@ func (r *chunkReader) redecide(ctx context.Context, outcomes []conversion.Outcom
 	err = r.worker.Store.Settle(ctx, heldQuery(r.upload, c), func(held *conversion.Held) (*conversion.Settlement, error) {
 		s := newSettling(r.upload, r.policy, held)
 		s.outcomes, s.limit, s.diagnosis = outcomes, 0, r.upload.Diagnosis // reading came this far
-		news := false
+		news, changed := false, false
 		for i := range c.rows {
 			next, err := s.decide(&c.rows[i])
 			if err != nil {
 				return nil, err
 			}
 			news = news || next.Verdict != conversion.Waiting
+			changed = changed || !reflect.DeepEqual(next, s.outcomes[at[next.Line]])
 			s.tally.Counts[conversion.Waiting]--
 			s.tally.Counts[next.Verdict]++
 			s.outcomes[at[next.Line]] = next
+		}
+		if !changed {
+			return nil, nil
 		}
 		settled = s.settlement(c, r.policy.Now)
 		settled.News = news
 		return settled, nil
 	})
-	if err != nil {
-		return err
+	if err == nil && settled != nil {
+		r.upload.Tally = settled.Tally
 	}
-	r.upload.Tally = settled.Tally
-	return nil
+	return err
 }
 
 // readLines reads on to the given lines and returns their rows.

@@ -50,11 +50,11 @@ func (w *Worker) nextTry(attempts int) conversion.Millis {
 
 // reply sends one report: to the source's shelf, and by mail.
 func (w *Worker) reply(ctx context.Context, due conversion.ReportDue) error {
-	upload, err := w.Store.Upload(ctx, due.Upload)
-	if err != nil {
+	if err := w.Store.MarkReplying(ctx, due); err != nil {
 		return err
 	}
-	if err := w.Store.MarkReplying(ctx, due); err != nil {
+	upload, err := w.Store.Upload(ctx, due.Upload)
+	if err != nil {
 		return err
 	}
 	told, err := w.Told(ctx, upload, due.Revision)
