@@ -160,7 +160,7 @@ func (r *chunkReader) readAll(ctx context.Context, chunks chan<- *chunk) error {
 
 // chunkBytes ends a chunk of long rows early: a claim keeps its row's text in
 // memory.
-const chunkBytes = 4 << 20
+const chunkBytes = 2 << 20
 
 // read reads the next rows that are not decided yet.
 func (r *chunkReader) read() (*chunk, error) {
