@@ -3,6 +3,7 @@ package conversion
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Verdict is what became of a row.
@@ -94,6 +95,18 @@ func (t Tally) String() string {
 		return rows
 	}
 	return rows + ": " + strings.Join(parts, ", ")
+}
+
+// OneLine takes out of a text what would break out of its line or its place: line
+// ends and other control characters, and the marks that turn the direction of
+// writing.
+func OneLine(text string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r >= '\u2028' && r <= '\u202E' || r >= '\u2066' && r <= '\u2069' {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, "")))
 }
 
 // Clip shortens a text to at most n characters.

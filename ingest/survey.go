@@ -15,6 +15,9 @@ import (
 
 // evidence is what a survey gathers from the rows.
 type evidence struct {
+	table            *Table
+	kinds            []Kind // of the columns
+	timeColumns      []int
 	mdy, dmy, either int // lines where a date was seen with only that reading; 0 for none
 	zoneless         int // the first line whose time needs a zone
 	minutesOnly      int
@@ -23,8 +26,8 @@ type evidence struct {
 	doubted          map[string]bool // column → an id of 16 digits that ends in a zero was seen
 }
 
-func newEvidence() evidence {
-	return evidence{longIDs: map[string]bool{}, doubted: map[string]bool{}}
+func (t *Table) newEvidence() *evidence {
+	return &evidence{table: t, kinds: t.kinds(), timeColumns: t.timeColumns(), longIDs: map[string]bool{}, doubted: map[string]bool{}}
 }
 
 // surveyRows reads every row once: it counts them, decides the date order and
@@ -35,8 +38,7 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 		return nil, err
 	}
 	defer rows.Close()
-	seen := newEvidence()
-	kinds, times := t.kinds(), t.timeColumns()
+	seen := t.newEvidence()
 	for {
 		row, err := rows.read()
 		if errors.Is(err, io.EOF) {
@@ -54,7 +56,7 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 		case err != nil:
 			return nil, err
 		default:
-			seen.look(row, t.fields, kinds, times)
+			seen.look(row)
 		}
 		t.Reading.Rows++
 		if t.Reading.Rows > t.settings.Limits.Rows {
@@ -78,11 +80,9 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 func (t *Table) kinds() []Kind {
 	kinds := make([]Kind, len(t.fields))
 	for i, field := range t.fields {
-		for _, d := range Dialects {
-			for _, c := range d.Columns {
-				if c.Name == field && field != "" && (kinds[i] == "" || d == t.Dialect) {
-					kinds[i] = c.Kind
-				}
+		for _, c := range t.Dialect.Columns {
+			if c.Name == field {
+				kinds[i] = c.Kind
 			}
 		}
 	}
@@ -103,22 +103,22 @@ func (t *Table) timeColumns() []int {
 
 // look takes in one row. Of the columns that tell the same time, the first that
 // is filled is the one that counts.
-func (e *evidence) look(row conversion.Row, fields []string, kinds []Kind, times []int) {
-	for _, i := range times {
+func (e *evidence) look(row conversion.Row) {
+	for _, i := range e.timeColumns {
 		if cell := strings.TrimSpace(unwrap(row.Cells[i])); cell != "" {
 			e.lookAtTime(cell, row.Line)
 			break
 		}
 	}
 	for i, cell := range row.Cells {
-		if kinds[i] != KindID || len(cell) <= excelDigits {
+		if e.kinds[i] != KindID || len(cell) <= excelDigits {
 			continue
 		}
 		if cell = strings.TrimSpace(unwrap(cell)); len(cell) > excelDigits && isDigits(cell) {
 			if !endsInZeros(cell) {
-				e.longIDs[fields[i]] = true
+				e.longIDs[e.table.fields[i]] = true
 			} else if len(cell) == excelDigits+1 {
-				e.doubted[fields[i]] = true
+				e.doubted[e.table.fields[i]] = true
 			}
 		}
 	}
@@ -144,7 +144,7 @@ func (e *evidence) lookAtTime(cell string, line int) {
 }
 
 // conclude turns the evidence into decisions.
-func (t *Table) conclude(seen evidence) *conversion.Refusal {
+func (t *Table) conclude(seen *evidence) *conversion.Refusal {
 	t.times.Order = t.settings.Account.DateOrder
 	if t.times.Order == conversion.DateOrderAuto || t.times.Order == "" {
 		switch {
@@ -210,12 +210,11 @@ func (t *Table) Preamble(ctx context.Context, wanted func(line int) bool) (strin
 }
 
 // evidenceOf gathers the evidence of some rows.
-func (t *Table) evidenceOf(ctx context.Context, wanted func(line int) bool) (evidence, error) {
-	seen := newEvidence()
-	kinds, times := t.kinds(), t.timeColumns()
+func (t *Table) evidenceOf(ctx context.Context, wanted func(line int) bool) (*evidence, error) {
+	seen := t.newEvidence()
 	err := t.Rows(ctx, func(row conversion.Row) error {
 		if wanted(row.Line) && len(row.Cells) == len(t.Header) {
-			seen.look(row, t.fields, kinds, times)
+			seen.look(row)
 		}
 		return nil
 	})

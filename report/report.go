@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 
 	"calltally/conversion"
 )
@@ -86,7 +85,7 @@ func Sent(header, cells []string) string {
 	const most = 240
 	var b strings.Builder
 	for i, cell := range cells {
-		cell = strings.Join(strings.Fields(strings.Map(printable, cell)), " ")
+		cell = conversion.OneLine(strings.Join(strings.Fields(cell), " "))
 		if cell == "" {
 			continue
 		}
@@ -102,14 +101,6 @@ func Sent(header, cells []string) string {
 		}
 	}
 	return conversion.Clip(b.String(), most)
-}
-
-// printable keeps what would control a terminal out of what people read.
-func printable(r rune) rune {
-	if unicode.IsControl(r) && !unicode.IsSpace(r) {
-		return -1
-	}
-	return r
 }
 
 // The endings of an upload's report files; its stem comes before them.

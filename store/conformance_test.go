@@ -227,7 +227,7 @@ func testSettling(t *testing.T, open func(t *testing.T) *Store) {
 		if all, _ := outcomes(t, s, u.ID, 0); !reflect.DeepEqual(all, done.Outcomes) {
 			t.Errorf("outcomes %+v", all)
 		}
-		held, err := s.Held(t.Context(), conversion.HeldQuery{Account: "23", Fingerprints: []conversion.Fingerprint{{1}, {2}}})
+		held, err := heldBy(t.Context(), s, conversion.HeldQuery{Account: "23", Fingerprints: []conversion.Fingerprint{{1}, {2}}})
 		must(t, err)
 		if got := held.Applied(conversion.Fingerprint{1}); got == nil || *got != *c2 {
 			t.Errorf("applied %v, want %v", got, c2)
@@ -268,8 +268,8 @@ func testSettling(t *testing.T, open func(t *testing.T) *Store) {
 		for _, after := range []int{0, 1, 3} {
 			late := doing(settlement(u, after, 3), again, createdAgain)
 			late.News = true
-			if err := settle(t.Context(), s, late); !errors.Is(err, ErrTaken) {
-				t.Errorf("after line %d: error %v, want ErrTaken", after, err)
+			if err := settle(t.Context(), s, late); !errors.Is(err, conversion.ErrTaken) {
+				t.Errorf("after line %d: error %v, want conversion.ErrTaken", after, err)
 			}
 		}
 		wantVerified(t, s, 1, 1)
@@ -281,12 +281,12 @@ func testSettling(t *testing.T, open func(t *testing.T) *Store) {
 	t.Run("an upload that isn't being decided is taken", func(t *testing.T) {
 		s := open(t)
 		u := saved(t, s, "a")
-		if err := settle(t.Context(), s, settlement(u, 0, 2)); !errors.Is(err, ErrTaken) {
-			t.Errorf("received: error %v, want ErrTaken", err)
+		if err := settle(t.Context(), s, settlement(u, 0, 2)); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("received: error %v, want conversion.ErrTaken", err)
 		}
 		must(t, s.Refuse(t.Context(), u.ID, conversion.Refusal{Code: conversion.Empty, Sentence: "Empty."}, 5))
-		if err := settle(t.Context(), s, settlement(u, 0, 2)); !errors.Is(err, ErrTaken) {
-			t.Errorf("refused: error %v, want ErrTaken", err)
+		if err := settle(t.Context(), s, settlement(u, 0, 2)); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("refused: error %v, want conversion.ErrTaken", err)
 		}
 	})
 	t.Run("a chunk that isn't the last leaves the upload to be decided", func(t *testing.T) {
@@ -386,7 +386,7 @@ func testSettling(t *testing.T, open func(t *testing.T) *Store) {
 		for f := range big.Fingerprints {
 			query.Fingerprints = append(query.Fingerprints, f)
 		}
-		held, err := s.Held(t.Context(), query)
+		held, err := heldBy(t.Context(), s, query)
 		must(t, err)
 		for i, c := range big.Conversions {
 			if held.Latest(c.Key) == nil || held.Referenced(c.ReferenceID) == nil {
@@ -447,7 +447,7 @@ func wantUntouched(t *testing.T, s *Store, u *conversion.Upload) {
 	if all, _ := outcomes(t, s, u.ID, 0); len(all) != 0 {
 		t.Errorf("outcomes %v", all)
 	}
-	held, err := s.Held(t.Context(), conversion.HeldQuery{Account: "23", Fingerprints: []conversion.Fingerprint{{1}}})
+	held, err := heldBy(t.Context(), s, conversion.HeldQuery{Account: "23", Fingerprints: []conversion.Fingerprint{{1}}})
 	must(t, err)
 	if got := held.Applied(conversion.Fingerprint{1}); got != nil {
 		t.Errorf("applied %v", got)
@@ -470,7 +470,7 @@ func testHeld(t *testing.T, open func(t *testing.T) *Store) {
 			doing(done, c, created)
 		}
 		must(t, settle(t.Context(), s, done))
-		held, err := s.Held(t.Context(), conversion.HeldQuery{Account: "23", Keys: []conversion.Key{shared, key("alone"), key("unknown"), shared}, References: []string{"R", "", "R", "unknown"}})
+		held, err := heldBy(t.Context(), s, conversion.HeldQuery{Account: "23", Keys: []conversion.Key{shared, key("alone"), key("unknown"), shared}, References: []string{"R", "", "R", "unknown"}})
 		must(t, err)
 		if conversion.LineOf(held.Latest(shared).ID) != 2 || conversion.LineOf(held.Latest(key("alone")).ID) != 5 || held.Latest(key("unknown")) != nil {
 			t.Errorf("by key: %v, %v, %v", held.Latest(shared), held.Latest(key("alone")), held.Latest(key("unknown")))
@@ -494,9 +494,11 @@ func testHeld(t *testing.T, open func(t *testing.T) *Store) {
 		})
 		must(t, err)
 		wantVerified(t, s, 1, 2)
-		held, err := s.Held(t.Context(), conversion.HeldQuery{Account: "23", Keys: []conversion.Key{c.Key}})
-		must(t, err)
-		earlier, err := held.Ledger.Earlier(held.Latest(c.Key))
+		var earlier []*conversion.Change
+		err = s.Settle(t.Context(), conversion.HeldQuery{Account: "23", Keys: []conversion.Key{c.Key}}, func(held *conversion.Held) (_ *conversion.Settlement, err error) {
+			earlier, err = held.Ledger.Earlier(held.Latest(c.Key))
+			return nil, err
+		})
 		if err != nil || len(earlier) != 1 || conversion.LineOf(earlier[0].ID) != 3 {
 			t.Errorf("earlier %v, %v; want the change of line 3", earlier, err)
 		}
@@ -507,7 +509,7 @@ func testHeld(t *testing.T, open func(t *testing.T) *Store) {
 		c, created := made(u, 2)
 		must(t, settle(t.Context(), s, doing(settlement(u, 0, 2), c, created)))
 		for account, want := range map[string]int{"23": 1, "24": 0, "unheard of": 0} {
-			held, err := s.Held(t.Context(), conversion.HeldQuery{Account: account, References: []string{c.ReferenceID}})
+			held, err := heldBy(t.Context(), s, conversion.HeldQuery{Account: account, References: []string{c.ReferenceID}})
 			must(t, err)
 			if got := held.Referenced(c.ReferenceID); (got != nil) != (want == 1) {
 				t.Errorf("account %s holds %v", account, got)
@@ -521,7 +523,7 @@ func testHeld(t *testing.T, open func(t *testing.T) *Store) {
 		must(t, settle(t.Context(), s, doing(settlement(u, 0, 2), c, created)))
 		after, change := updated(c, u, 3, 1_000, func(c *conversion.Conversion) { c.ReferenceID = "new" })
 		must(t, settle(t.Context(), s, doing(settlement(u, 2, 3), after, change)))
-		held, err := s.Held(t.Context(), conversion.HeldQuery{Account: "23", References: []string{c.ReferenceID, "new"}})
+		held, err := heldBy(t.Context(), s, conversion.HeldQuery{Account: "23", References: []string{c.ReferenceID, "new"}})
 		must(t, err)
 		if held.Referenced("new") == nil || held.Referenced(c.ReferenceID) != nil {
 			t.Errorf("held %v under the new, %v under the old", held.Referenced("new"), held.Referenced(c.ReferenceID))
@@ -1062,8 +1064,8 @@ func testRefusals(t *testing.T, open func(t *testing.T) *Store) {
 			t.Errorf("upload %+v", got)
 		}
 		wantDue(t, s, 5_000, fmt.Sprintf("%d/1/0", u.ID))
-		if err := s.BeginDeciding(t.Context(), u.ID, conversion.Reading{}); !errors.Is(err, ErrTaken) {
-			t.Errorf("beginning to decide it says %v, want ErrTaken", err)
+		if err := s.BeginDeciding(t.Context(), u.ID, conversion.Reading{}); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("beginning to decide it says %v, want conversion.ErrTaken", err)
 		}
 		must(t, s.UploadsToDecide(t.Context(), func(u *conversion.Upload) error { return fmt.Errorf("upload %d is to be decided", u.ID) }))
 		if readAll(t, s, u.ID) != "a" {

@@ -148,6 +148,15 @@ func settle(ctx context.Context, s *Store, settled *conversion.Settlement) error
 	return s.Settle(ctx, conversion.HeldQuery{Account: "23"}, func(*conversion.Held) (*conversion.Settlement, error) { return settled, nil })
 }
 
+// heldBy is what the ledger holds, by a settlement that changes nothing.
+func heldBy(ctx context.Context, s *Store, query conversion.HeldQuery) (found *conversion.Held, err error) {
+	err = s.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
+		found = held
+		return nil, nil
+	})
+	return found, err
+}
+
 // outcomes reads an upload's outcomes back from a line on, and how many chunks
 // they came in.
 func outcomes(t *testing.T, s *Store, upload int64, first int) (all []conversion.Outcome, chunks int) {

@@ -257,13 +257,13 @@ func (s *Store) Refuse(ctx context.Context, upload int64, refusal conversion.Ref
 	})
 }
 
-// orTaken turns an update that found nothing to update into ErrTaken.
+// orTaken turns an update that found nothing to update into conversion.ErrTaken.
 func orTaken(result sql.Result, err error, upload int64) error {
 	if err != nil {
 		return err
 	}
 	if n, err := result.RowsAffected(); err != nil || n != 1 {
-		return errors.Join(fmt.Errorf("upload %d: %w", upload, ErrTaken), err)
+		return errors.Join(fmt.Errorf("upload %d: %w", upload, conversion.ErrTaken), err)
 	}
 	return nil
 }

@@ -155,11 +155,15 @@ func (w *Worker) accountOf(d *ingest.Delivery) (*conversion.Account, *conversion
 	case account == nil && d.Mail != nil:
 		return nil, conversion.Refuse(conversion.AccountUnknown, "No account has any of the addresses that the mail was sent to (%s). Send it to your own upload address.", strings.Join(d.Mail.Recipients, ", "))
 	case account == nil:
-		return nil, conversion.Refuse(conversion.AccountUnknown, "There is no account %q. Name one that the configuration has.", d.Account)
+		return nil, noAccount(d.Account)
 	case d.Mail != nil && !maySend(d.Mail, account):
 		return account, conversion.Refuse(conversion.SenderNotAllowed, "%s may not send files for this account. Have the address added to the account's senders, or send from one that is.", cmp.Or(d.Mail.From, "A mail without one plain sender"))
 	}
 	return account, nil
+}
+
+func noAccount(id string) *conversion.Refusal {
+	return conversion.Refuse(conversion.AccountUnknown, "There is no account %q. Name one that the configuration has.", id)
 }
 
 // accountByAddress finds the account that the mail was sent to. What the server
@@ -203,12 +207,7 @@ func cleanName(name string) string {
 	if at := strings.LastIndexAny(name, `/\`); at >= 0 {
 		name = name[at+1:]
 	}
-	name = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7F || r == '\uFFFD' || r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069 {
-			return -1
-		}
-		return r
-	}, name)
+	name = strings.ReplaceAll(conversion.OneLine(name), "\uFFFD", "")
 	if runes := []rune(name); len(runes) > 120 {
 		name = string(runes[:116]) + ".csv"
 	}

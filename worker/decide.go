@@ -34,7 +34,7 @@ func (w *Worker) DecideAll(ctx context.Context) error {
 func (w *Worker) Decide(ctx context.Context, upload *conversion.Upload) error {
 	account := w.Account(upload.Account)
 	var table *ingest.Table
-	refusal := conversion.Refuse(conversion.AccountUnknown, "There is no account %q. Name one that the configuration has.", upload.Account)
+	refusal := noAccount(upload.Account)
 	if account != nil {
 		var err error
 		if table, refusal, err = w.survey(ctx, upload, account); err != nil {
@@ -301,26 +301,27 @@ func (r *chunkReader) explainSome(ctx context.Context, rows []*row) error {
 // and saves what they come to.
 func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, c *chunk, diagnosis *matcher.Diagnosis) error {
 	failpoint("settle-before")
-	var settled *settling
+	var settled *conversion.Settlement
 	err := w.Store.Settle(ctx, heldQuery(upload, c), func(held *conversion.Held) (*conversion.Settlement, error) {
-		settled = newSettling(upload, policy, held)
+		s := newSettling(upload, policy, held)
 		for i := range c.rows {
-			if err := settled.add(&c.rows[i]); err != nil {
+			if err := s.add(&c.rows[i]); err != nil {
 				return nil, err
 			}
 		}
-		diagnosis.AddAll(settled.outcomes)
-		settled.diagnosis = diagnosis.Sentence()
+		diagnosis.AddAll(s.outcomes)
+		s.diagnosis = diagnosis.Sentence()
 		failpoint("settle-inside")
-		return settled.settlement(c, w.now()), nil
+		settled = s.settlement(c, w.now())
+		return settled, nil
 	})
 	if err != nil {
 		return err
 	}
 	failpoint("settle-after")
-	upload.Cursor, upload.Tally, upload.Diagnosis = settled.cursor, settled.tally, settled.diagnosis
+	upload.Cursor, upload.Tally, upload.Diagnosis = settled.Cursor, settled.Tally, settled.Diagnosis
 	if c.last {
-		upload.State, upload.DecidedAt = conversion.Decided, settled.decidedAt
+		upload.State, upload.DecidedAt = conversion.Decided, settled.At
 	}
 	return nil
 }

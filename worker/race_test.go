@@ -12,7 +12,6 @@ import (
 
 	"calltally/conversion"
 	"calltally/ingest"
-	"calltally/store"
 	"calltally/worker"
 )
 
@@ -46,7 +45,7 @@ func TestTwoWorkersDecideAnUploadOnce(t *testing.T) {
 					switch {
 					case err == nil:
 						good++
-					case !errors.Is(err, store.ErrTaken):
+					case !errors.Is(err, conversion.ErrTaken):
 						t.Errorf("the error is %v, want ErrTaken", err)
 					}
 				}
@@ -95,7 +94,7 @@ func TestALateWorkerChangesNothing(t *testing.T) {
 				}
 			}})
 			late.ChunkRows = 2
-			if err := late.Decide(t.Context(), b.upload(upload.ID)); !errors.Is(err, store.ErrTaken) {
+			if err := late.Decide(t.Context(), b.upload(upload.ID)); !errors.Is(err, conversion.ErrTaken) {
 				t.Errorf("the error is %v, want ErrTaken", err)
 			}
 			if due := b.dueReports(); len(due) > 0 {

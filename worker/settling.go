@@ -22,8 +22,7 @@ type settling struct {
 	fingerprints map[conversion.Fingerprint]int64
 	tally        conversion.Tally
 	cursor       int
-	limit        int // rejected rows after which reading ends; 0 for none
-	decidedAt    conversion.Millis
+	limit        int    // rejected rows after which reading ends; 0 for none
 	diagnosis    string // of the file so far
 }
 
@@ -119,7 +118,6 @@ func (s *settling) apply(r *row) (conversion.Outcome, error) {
 
 // settlement is what the chunk came to.
 func (s *settling) settlement(c *chunk, now conversion.Millis) *conversion.Settlement {
-	s.decidedAt = now
 	return &conversion.Settlement{
 		Upload: s.upload.ID, From: s.upload.State, After: s.upload.Cursor, Waiting: s.upload.Tally.Of(conversion.Waiting), Cursor: s.cursor,
 		Outcomes: s.outcomes, Changes: s.changes, Fingerprints: s.fingerprints, Tally: s.tally,

@@ -69,7 +69,7 @@ func (a *app) checkAll(ctx context.Context) []checked {
 	defer cancel()
 	all := []checked{
 		{Name: "config", Where: a.config.file, OK: true, Answer: conversion.Count(len(a.worker.Accounts), "account") + ", " + conversion.Count(len(a.worker.Plans), "source")},
-		try("store", a.store.String(), "", func() (string, error) { return a.store.Check(ctx) }),
+		try("store", a.store.String(), func() (string, error) { return a.store.Check(ctx) }),
 	}
 	for i, plan := range a.worker.Plans {
 		settings := a.config.Sources[i]
@@ -77,13 +77,13 @@ func (a *app) checkAll(ctx context.Context) []checked {
 			Probe(context.Context) (string, error)
 		})
 		if ok {
-			all = append(all, try("source "+settings.Name, cmp.Or(settings.URL, settings.Path), "", func() (string, error) { return prober.Probe(ctx) }))
+			all = append(all, try("source "+settings.Name, cmp.Or(settings.URL, settings.Path), func() (string, error) { return prober.Probe(ctx) }))
 		}
 	}
 	if prober, ok := a.worker.Replier.(interface {
 		Probe(context.Context) (string, error)
 	}); ok {
-		all = append(all, try("replies", a.config.Replies.SMTP, "", func() (string, error) { return prober.Probe(ctx) }))
+		all = append(all, try("replies", a.config.Replies.SMTP, func() (string, error) { return prober.Probe(ctx) }))
 	}
 	for _, job := range a.worker.Jobs {
 		next, times := a.worker.Now(), []string{}
@@ -96,12 +96,12 @@ func (a *app) checkAll(ctx context.Context) []checked {
 	return all
 }
 
-func try(name, where, cure string, probe func() (string, error)) checked {
+func try(name, where string, probe func() (string, error)) checked {
 	answer, err := probe()
 	if err == nil {
 		return checked{Name: name, Where: where, OK: true, Answer: answer}
 	}
-	return checked{Name: name, Where: where, Answer: err.Error(), Cure: cmp.Or(cure, cureFor(err))}
+	return checked{Name: name, Where: where, Answer: err.Error(), Cure: cureFor(err)}
 }
 
 // cureFor says what usually helps against an error.

@@ -87,6 +87,13 @@ func (p *postOffice) close() {
 	}
 }
 
+// trusted is a client's configuration that trusts the post office.
+func (p *postOffice) trusted() *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(p.certificate)
+	return &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}
+}
+
 // deliver puts a mail into a recipient's mailbox.
 func (p *postOffice) deliver(to string, content []byte) error {
 	local, domain, _ := strings.Cut(strings.ToLower(to), "@")
@@ -162,9 +169,7 @@ type inbox struct {
 }
 
 func (p *postOffice) openInbox(address string) (*inbox, error) {
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(p.certificate)
-	client, err := imapclient.DialTLS(p.imap, &imapclient.Options{TLSConfig: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}})
+	client, err := imapclient.DialTLS(p.imap, &imapclient.Options{TLSConfig: p.trusted()})
 	if err != nil {
 		return nil, err
 	}

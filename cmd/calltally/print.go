@@ -14,14 +14,11 @@ import (
 	"golang.org/x/term"
 
 	"calltally/conversion"
-	"calltally/report"
 	"calltally/worker"
 )
 
 // errRefused says that a file was not taken. It has been told already.
 var errRefused = errors.New("the file was not taken")
-
-func printReport(out io.Writer, r *report.Report) error { return report.Text(out, r) }
 
 // list prints things either as a table or as a JSON array of flat objects, as
 // they come.

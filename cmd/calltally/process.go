@@ -15,6 +15,7 @@ import (
 
 	"calltally/conversion"
 	"calltally/ingest"
+	"calltally/report"
 	"calltally/store"
 	"calltally/worker"
 )
@@ -60,7 +61,7 @@ func (c *processCommand) process(g *globals, w *worker.Worker, account *conversi
 		return err
 	}
 	told.Report.DryRun = c.DryRun
-	if err := c.show(g, w, told); err != nil {
+	if err := show(g, w, told, c.Results); err != nil {
 		return err
 	}
 	if !c.DryRun {
@@ -97,20 +98,21 @@ func decided(ctx context.Context, w *worker.Worker, upload *conversion.Upload) (
 	return upload, nil
 }
 
-func (c *processCommand) show(g *globals, w *worker.Worker, told *worker.Told) error {
-	if c.Results != "" {
-		if err := writeFiles(c.Results, told); err != nil {
+// show prints a report, and writes its files into a folder if one is named.
+func show(g *globals, w *worker.Worker, told *worker.Told, results string) error {
+	if results != "" {
+		if err := writeFiles(results, told); err != nil {
 			return err
 		}
-		told.Report.FilesIn = c.Results
+		told.Report.FilesIn = results
 	}
 	if g.JSON {
 		return printDecided(g.ctx, g.stdout, w, told)
 	}
-	if c.Results == "" {
+	if results == "" {
 		told.Report.Files = nil // nothing was attached or written
 	}
-	return printReport(g.stdout, told.Report)
+	return report.Text(g.stdout, told.Report)
 }
 
 // commandLineDelivery is a file named on the command line. Each time is a

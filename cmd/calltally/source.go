@@ -91,7 +91,7 @@ func (c *config) checkSource(s *sourceConfig, at string) error {
 	if s.Name == "" || s.Name == worker.CommandLine {
 		return faultAt(at, "the source needs a name of its own, such as name: uploads")
 	}
-	takes := conversion.Takes(cmp.Or(s.Takes, string(conversion.TakesConversions)))
+	takes := s.takes()
 	if takes != conversion.TakesConversions && takes != conversion.TakesCalls {
 		return faultAt(at+".takes", "%q is not one of conversions, calls", s.Takes)
 	}
@@ -124,6 +124,11 @@ func (c *config) checkSource(s *sourceConfig, at string) error {
 		return nil
 	}
 	return faultAt(at+".kind", "%q is not one of imap, folder", s.Kind)
+}
+
+// takes is what the source's files hold.
+func (s *sourceConfig) takes() conversion.Takes {
+	return conversion.Takes(cmp.Or(s.Takes, string(conversion.TakesConversions)))
 }
 
 // checkKeys refuses settings that mean nothing for the source's kind.
@@ -263,7 +268,7 @@ func (c *config) plans(log *slog.Logger) ([]worker.Plan, error) {
 }
 
 func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan, error) {
-	takes := conversion.Takes(cmp.Or(s.Takes, string(conversion.TakesConversions)))
+	takes := s.takes()
 	every, settle, err := s.pace(at)
 	if err != nil {
 		return worker.Plan{}, err

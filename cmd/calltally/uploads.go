@@ -106,5 +106,5 @@ func (c *uploadsShowCommand) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	return (&processCommand{Results: c.Results}).show(g, app.worker, told)
+	return show(g, app.worker, told, c.Results)
 }

@@ -21,8 +21,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-
 	"calltally/conversion"
 	"calltally/ingest"
 )
@@ -40,16 +38,6 @@ type Folder struct {
 
 	mu   sync.Mutex
 	seen map[string]sighting
-}
-
-// sighting is what a file looked like when it was last looked at.
-type sighting struct {
-	size int64
-	time time.Time // of its last change, by its file system
-	at   time.Time // when we first saw it so, by our clock
-	// stuck is set if it could not be claimed: it is tried again when the folder
-	// is due, not before.
-	stuck bool
 }
 
 const (
@@ -155,46 +143,6 @@ func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
 	return entries, nil
-}
-
-// complete lists the files that have not changed since they were first seen at
-// least Settle ago, oldest first.
-func (f *Folder) complete(root *os.Root) ([]string, error) {
-	entries, err := readDir(root, ".")
-	if err != nil {
-		return nil, err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now, seen := f.Now(), map[string]sighting{}
-	var names []string
-	for _, e := range entries {
-		if !e.Type().IsRegular() || temporary(e.Name()) {
-			continue
-		}
-		info, err := e.Info()
-		if err != nil {
-			continue // vanished
-		}
-		s := sighting{size: info.Size(), time: info.ModTime(), at: now}
-		if before, ok := f.seen[e.Name()]; ok && before.size == s.size && before.time.Equal(s.time) {
-			s.at, s.stuck = before.at, before.stuck
-			if now.Sub(s.at) >= f.Settle {
-				names = append(names, e.Name())
-			}
-		}
-		seen[e.Name()] = s
-	}
-	f.seen = seen
-	slices.SortStableFunc(names, func(a, b string) int { return seen[a].time.Compare(seen[b].time) })
-	return names, nil
-}
-
-// temporary reports whether a name is one that programs give unfinished files.
-func temporary(name string) bool {
-	lower := strings.ToLower(name)
-	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "~$") || strings.HasSuffix(name, "~") ||
-		slices.Contains([]string{".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", ".lock"}, filepath.Ext(lower))
 }
 
 // claim renames a file into work/ and makes the rename durable.
@@ -313,67 +261,6 @@ func (f *Folder) PutReport(_ context.Context, name string, write func(io.Writer)
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return syncDir(root, resultsFolder)
-}
-
-// Wake waits until something changes in the folder, and then a little longer:
-// a file is only complete when it has stayed as it is.
-func (f *Folder) Wake(ctx context.Context) error {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("watch folder: %w", err)
-	}
-	defer watcher.Close()
-	if err := watcher.Add(f.Path); err != nil {
-		return fmt.Errorf("watch folder: %w", err)
-	}
-	if wait := f.Settling(); wait > 0 {
-		return pause(ctx, wait)
-	}
-	for {
-		select {
-		case event := <-watcher.Events:
-			if !temporary(filepath.Base(event.Name)) && !event.Has(fsnotify.Chmod) {
-				return nil
-			}
-		case err := <-watcher.Errors:
-			return fmt.Errorf("watch folder: %w", err)
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// Settling returns how long to wait if a file was seen that may be complete then.
-func (f *Folder) Settling() time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, s := range f.seen {
-		if !s.stuck {
-			return max(f.Settle, time.Millisecond)
-		}
-	}
-	return 0
-}
-
-// tried notes how claiming a file went.
-func (f *Folder) tried(name string, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		delete(f.seen, name)
-		return
-	}
-	s := f.seen[name]
-	s.stuck = true
-	f.seen[name] = s
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-	return nil
 }
 
 // Probe looks at the folder, for checks.

@@ -8,18 +8,18 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/emersion/go-message"
 	"github.com/emersion/go-message/mail"
 	"golang.org/x/text/encoding/htmlindex"
 
+	"calltally/conversion"
 	"calltally/ingest"
 )
 
 // readMail reads who sent a mail to whom.
 func readMail(h message.Header) ingest.Mail {
-	m := ingest.Mail{From: sender(h), Subject: oneLine(decodeWords(h.Get("Subject"))), Automatic: automatic(h)}
+	m := ingest.Mail{From: sender(h), Subject: conversion.OneLine(decodeWords(h.Get("Subject"))), Automatic: automatic(h)}
 	ids := mail.Header{Header: h}
 	m.MessageID, _ = ids.MessageID()
 	m.References, _ = ids.MsgIDList("References")
@@ -83,7 +83,7 @@ func addresses(list string) []string {
 	}
 	kept := found[:0]
 	for _, address := range found {
-		if oneLine(address) == address {
+		if conversion.OneLine(address) == address {
 			kept = append(kept, strings.ToLower(address))
 		}
 	}
@@ -134,7 +134,7 @@ func fileName(h message.Header) string {
 				name = strings.TrimSpace(m[1] + m[2])
 			}
 		}
-		if name = oneLine(decodeWords(name)); name != "" {
+		if name = conversion.OneLine(decodeWords(name)); name != "" {
 			return name
 		}
 	}
@@ -183,14 +183,4 @@ func decodeWords(text string) string {
 		return decoded
 	}
 	return text
-}
-
-// oneLine removes what would let a text break out of its header line.
-func oneLine(text string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(text, "")))
 }
