@@ -1,7 +1,9 @@
 package conversion
 
 import (
+	"cmp"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,9 +31,25 @@ type Account struct {
 	ErrorLimit   int
 	WaitForCalls time.Duration // 0 = a row without a call is rejected at once
 	Match        MatchRules
-	Duplicates   DuplicateRules
-	EventTypes   []EventType
-	Payouts      []PayoutRule
+	// Duplicates are what the account sets; what it leaves open is the dialect's
+	// and then the usual (see DuplicateRules.Over).
+	Duplicates DuplicateRules
+	EventTypes []EventType
+	Payouts    []PayoutRule // what a conversion pays the publisher
+	Received   []PayoutRule // what it earns whoever runs the campaign
+	// NoRowPayouts refuses rows that set a payout themselves.
+	NoRowPayouts bool
+	// DefaultStatus is the status of conversions whose row gives none.
+	DefaultStatus Status
+	// LockBefore closes all days before it (yyyymmdd); 0 = none is closed.
+	LockBefore int
+	// LinkChildren has a row with a parent_reference_id add a conversion to that
+	// one instead of changing it.
+	LinkChildren bool
+	// DryRunAddresses are upload addresses whose files change nothing.
+	DryRunAddresses []string
+	// Options are what a row's blank options mean: by the option's column.
+	Options map[string]string
 }
 
 // MatchRules say how near a call must be.
@@ -43,6 +61,9 @@ type MatchRules struct {
 	Margin time.Duration
 	// Lookback is how old a call may be; 0 = any age.
 	Lookback time.Duration
+	// ByEventTime lets a row that tells its caller and when the event took place
+	// mean that caller's latest call before it.
+	ByEventTime bool
 }
 
 // Mode is what happens when a conversion is already held under a row's key.
@@ -50,13 +71,16 @@ type Mode string
 
 // The duplicate modes.
 const (
-	ModeUpdate Mode = "update"
-	ModeCreate Mode = "create"
-	ModeIgnore Mode = "ignore"
+	ModeUpdate          Mode = "update"
+	ModeCreate          Mode = "create"
+	ModeCreateMarked    Mode = "create_marked"
+	ModeIgnore          Mode = "ignore"
+	ModeIncrementPayout Mode = "increment_payout"
+	ModeIgnoreSameEvent Mode = "ignore_same_event"
 )
 
 // Modes lists the duplicate modes.
-var Modes = []Mode{ModeUpdate, ModeCreate, ModeIgnore}
+var Modes = []Mode{ModeUpdate, ModeCreate, ModeCreateMarked, ModeIgnore, ModeIncrementPayout, ModeIgnoreSameEvent}
 
 // KeyPart is one thing that two rows must share to speak of one conversion.
 type KeyPart string
@@ -68,32 +92,82 @@ const (
 	KeySKUs        KeyPart = "sku_list"
 	KeyReasonCode  KeyPart = "reason_code"
 	KeyReferenceID KeyPart = "reference_id"
+	KeyEventID     KeyPart = "event_id"
 )
 
 // KeyParts lists the parts a key can be made of.
-var KeyParts = []KeyPart{KeyCall, KeyEventType, KeySKUs, KeyReasonCode, KeyReferenceID}
+var KeyParts = []KeyPart{KeyCall, KeyEventType, KeySKUs, KeyReasonCode, KeyReferenceID, KeyEventID}
+
+// KeyNames are what the dialects call some of the parts.
+var KeyNames = map[string]KeyPart{"order_id": KeyReferenceID, "name": KeyEventType, "partner_unique_id": KeyEventID}
 
 // DefaultKey is Invoca's rule, bound to the call rather than the typed time.
 var DefaultKey = []KeyPart{KeyCall, KeyEventType, KeySKUs, KeyReasonCode}
 
-// DuplicateRules say when a row repeats another and what happens then.
+// KeySet is a set of key parts: bit n stands for KeyParts[n].
+type KeySet uint16
+
+// SetOf returns the set of some parts.
+func SetOf(parts []KeyPart) KeySet {
+	var set KeySet
+	for _, part := range parts {
+		set |= 1 << slices.Index(KeyParts, part)
+	}
+	return set
+}
+
+// Has reports whether a part is in the set.
+func (s KeySet) Has(part KeyPart) bool { return s&SetOf([]KeyPart{part}) != 0 }
+
+// Repeats says what happens with a row that an earlier file already had, where
+// applying it again would add something.
+type Repeats string
+
+// What may happen with repeated rows.
+const (
+	RepeatsOnce  Repeats = "once" // it was applied then and isn't again
+	RepeatsApply Repeats = "apply"
+)
+
+// DuplicateRules say when a row repeats another and what happens then. A zero
+// field is left open.
 type DuplicateRules struct {
-	Key  []KeyPart
-	Mode Mode
-	// ApplyRepeats applies a row again that an earlier file already had, where
-	// that adds money (repeat_rows: apply).
-	ApplyRepeats bool
+	Key     []KeyPart
+	Mode    Mode
+	Repeats Repeats
+}
+
+// Over returns the rules with what they leave open filled in from others.
+func (d DuplicateRules) Over(base DuplicateRules) DuplicateRules {
+	if len(d.Key) > 0 {
+		base.Key = d.Key
+	}
+	base.Mode, base.Repeats = cmp.Or(d.Mode, base.Mode), cmp.Or(d.Repeats, base.Repeats)
+	return base
+}
+
+// KeySet is what conversions are told apart by. Where repeats are ignored by
+// their event, that is the event too.
+func (d DuplicateRules) KeySet() KeySet {
+	set := SetOf(d.Key)
+	if d.Mode == ModeIgnoreSameEvent {
+		set |= SetOf([]KeyPart{KeyEventID})
+	}
+	return set
 }
 
 // Idempotent reports whether deciding the same row twice has the effect of
 // deciding it once.
-func (d DuplicateRules) Idempotent() bool { return d.Mode != ModeCreate }
+func (d DuplicateRules) Idempotent() bool {
+	return d.Mode != ModeCreate && d.Mode != ModeCreateMarked && d.Mode != ModeIncrementPayout
+}
 
-// EventType is a kind of conversion with rules of its own. Blank rules are the
-// account's.
+// EventType is a kind of conversion with rules of its own.
 type EventType struct {
-	Name       string
-	Duplicates DuplicateRules
+	Name string
+	// Codes are what else senders call it, such as impact's ActionTrackerId.
+	Codes      []string
+	Duplicates DuplicateRules // what they leave open is the source's and the account's
 }
 
 // PayoutRule pays for a conversion that meets all its conditions; an empty
@@ -106,18 +180,19 @@ type PayoutRule struct {
 	Fixed                         Amount        // pays this …
 	Percent                       decimal.Decimal
 	HasPercent                    bool   // … or this share of the sale,
+	OfReceived                    bool   // or of what is received,
 	Cap                           Amount // but not more than this
 }
 
-// RulesFor returns the duplicate rules of an event type; known is false if the
-// account has event types and this is none of them.
-func (a *Account) RulesFor(eventType string) (rules DuplicateRules, known bool) {
-	for _, t := range a.EventTypes {
-		if t.Name == eventType {
-			return t.Duplicates, true
+// EventType finds an event type by its name or one of its codes; nil if the
+// account has none such.
+func (a *Account) EventType(name string) *EventType {
+	for i := range a.EventTypes {
+		if t := &a.EventTypes[i]; t.Name == name || slices.Contains(t.Codes, name) {
+			return t
 		}
 	}
-	return a.Duplicates, eventType == "" || len(a.EventTypes) == 0
+	return nil
 }
 
 // AllowsSender reports whether mail from an address may carry uploads.

@@ -4,7 +4,10 @@
 // numbers and times. It imports none of our other packages.
 package conversion
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // Key says when two rows speak of the same conversion: a digest of the account
 // and of the parts its settings name. The zero Key is none.
@@ -14,28 +17,51 @@ type Key [16]byte
 type Conversion struct {
 	// ID is made of the upload and line that created it (see MakeID).
 	ID int64
-	// Key tells it from others; Nth counts those that share the key, from 0.
-	Key Key
-	Nth int
+	// Key tells it from others by the parts in KeyedBy; Nth counts those that share
+	// the key, from 0.
+	Key     Key
+	KeyedBy KeySet
+	Nth     int
 	// Changes counts the ledger's entries for it; the one that created it is one.
 	Changes int
 	// Call is our id of its call; 0 for a web conversion.
 	Call int64
-	// OccurredAt is the call's start, or when a web conversion was reported.
+	// OccurredAt is when the event took place if its row said so, else the call's
+	// start, or when a web conversion was reported.
 	OccurredAt Millis
 
-	// Sale and Payout each keep the currency they began with.
-	Sale, Payout Amount
+	Standing
 	Details
 }
 
-// Details are the parts of a conversion that are not money.
-type Details struct {
-	ReferenceID, EventType, ReasonCode string
-	SKUs, Quantities                   string
-	Campaign, Publisher                string
-	Customer                           string
+// Standing is what a conversion comes to: what statements sum up. Each amount
+// keeps the currency it began with.
+type Standing struct {
+	Sale     Amount // what the customer paid
+	Received Amount // what it earns whoever runs the campaign (CAKE's received)
+	Payout   Amount // what it pays the publisher
+	// Status is one of Statuses, StatusUndone, or "" if nobody said.
+	Status Status
 }
+
+// Status is how far a conversion counts.
+type Status string
+
+// The statuses: RedTrack's four, what CAKE's dispositions and impact's reversals
+// add to them, and undone for a conversion whose creation was undone.
+const (
+	StatusApproved Status = "approved"
+	StatusPending  Status = "pending"
+	StatusDeclined Status = "declined"
+	StatusOther    Status = "other"
+	StatusRejected Status = "rejected"
+	StatusReturned Status = "returned"
+	StatusReversed Status = "reversed"
+	StatusUndone   Status = "undone"
+)
+
+// Pays reports whether a conversion of that status is paid out.
+func (s Status) Pays() bool { return s == "" || s == StatusApproved || s == StatusOther }
 
 // Fingerprint is a digest of all that a row says, with its ordinal among the
 // identical rows of its file.
@@ -64,19 +90,29 @@ type Change struct {
 	ID         int64
 	Conversion int64
 	Seq        int     // counts the conversion's changes, from 0 for its creation
-	Verdict    Verdict // Created, Updated …
+	Verdict    Verdict // Created, Updated, Incremented or Repeated
 	At         Millis  // when it was decided
 	// Effective is the day it counts from, as yyyymmdd in the account's zone.
-	Effective                 int
-	SaleBefore, SaleAfter     Amount
-	PayoutBefore, PayoutAfter Amount
-	// Details lists what else changed: name, value before, value after.
+	Effective     int
+	Before, After Standing
+	// Details lists what else changed.
 	Details []DetailChange
 	Rule    string
+	// Undoes is the change that this one takes back; 0 for none.
+	Undoes int64
 }
 
-// DetailChange is one changed part of a conversion that is not money.
-type DetailChange struct{ Name, Before, After string }
+// Undone reports which of a conversion's changes were taken back. A change that
+// takes back another's taking back restores it.
+func Undone(ledger []*Change) map[int64]bool {
+	undone := map[int64]bool{}
+	for _, change := range slices.Backward(ledger) {
+		if change.Undoes != 0 && !undone[change.ID] {
+			undone[change.Undoes] = true
+		}
+	}
+	return undone
+}
 
 // FormatID writes an id for people; "" for none.
 func FormatID(id int64) string {

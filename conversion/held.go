@@ -1,14 +1,25 @@
 package conversion
 
-import "errors"
+import (
+	"errors"
+	"iter"
+	"maps"
+)
 
 // HeldQuery asks for what the ledger holds for some rows of an account.
 type HeldQuery struct {
 	Account      string
 	Keys         []Key
 	References   []string
-	Parents      []string // reference ids of conversions that rows are about
 	Fingerprints []Fingerprint
+	// Undoes asks for what that upload did by the lines from First to Last.
+	Undoes int64
+	// Costs are the calls (our ids) whose cost rows tell.
+	Costs []int64
+	// Names are the conversions that rows name; Calls are the calls (our ids) whose
+	// newest conversion rows mean.
+	Names []Name
+	Calls []int64
 	// Upload, if set, asks what other uploads of its bytes have applied of the
 	// lines from First to Last.
 	Upload      int64
@@ -24,15 +35,22 @@ type AppliedLine struct {
 // Held is what the ledger holds of the conversions that some rows may touch.
 // Deciding those rows one after another keeps it up to date.
 type Held struct {
-	// Calls are the calls of the conversions that the query names as parents.
+	// Calls are the calls of the conversions that rows name.
 	Calls map[int64]*Call
 	// Copies are the lines that other uploads of the same bytes have applied.
 	Copies map[int]AppliedLine
 	Ledger Ledger
+	// Done are the changes, and Costs what was said of calls' costs, that the query
+	// asks to undo, by line; Ledgers are all changes of the conversions concerned,
+	// oldest first.
+	Done    map[int]*Change
+	Costs   map[int]CallCost
+	Ledgers map[int64][]*Change
 
 	conversions map[int64]*Conversion // as they are now
 	byKey       map[Key]int64         // the newest under each key
 	byReference map[string][]int64    // those that have or had a reference id
+	byCall      map[int64][]int64
 	applied     map[Fingerprint]int64
 }
 
@@ -49,7 +67,8 @@ type Ledger interface {
 func NewHeld(ledger Ledger) *Held {
 	return &Held{
 		Calls: map[int64]*Call{}, Copies: map[int]AppliedLine{}, Ledger: ledger,
-		conversions: map[int64]*Conversion{}, byKey: map[Key]int64{}, byReference: map[string][]int64{}, applied: map[Fingerprint]int64{},
+		Done: map[int]*Change{}, Costs: map[int]CallCost{}, Ledgers: map[int64][]*Change{},
+		conversions: map[int64]*Conversion{}, byKey: map[Key]int64{}, byReference: map[string][]int64{}, byCall: map[int64][]int64{}, applied: map[Fingerprint]int64{},
 	}
 }
 
@@ -65,6 +84,9 @@ func (h *Held) Put(c *Conversion) {
 	}
 	if c.ReferenceID != "" && (known == nil || known.ReferenceID != c.ReferenceID) {
 		h.byReference[c.ReferenceID] = append(h.byReference[c.ReferenceID], c.ID)
+	}
+	if c.Call != 0 && known == nil {
+		h.byCall[c.Call] = append(h.byCall[c.Call], c.ID)
 	}
 }
 
@@ -100,18 +122,53 @@ func (h *Held) PutApplied(row Fingerprint, c *Conversion) {
 	h.applied[row] = c.ID
 }
 
+// Conversion is one that is held; nil if it isn't.
+func (h *Held) Conversion(id int64) *Conversion { return h.conversions[id] }
+
+// Found are all conversions that are held, in no order.
+func (h *Held) Found() iter.Seq[*Conversion] { return maps.Values(h.conversions) }
+
 // Latest is the newest conversion under a key; nil for none.
 func (h *Held) Latest(key Key) *Conversion { return h.conversions[h.byKey[key]] }
 
 // Referenced is the newest conversion with a reference id; nil for none.
 func (h *Held) Referenced(id string) *Conversion {
+	return h.newest(h.byReference[id], func(c *Conversion) bool { return c.ReferenceID == id })
+}
+
+// newest is the newest of some conversions that stands and fits; nil for none.
+func (h *Held) newest(ids []int64, fits func(*Conversion) bool) *Conversion {
 	var newest *Conversion
-	for _, candidate := range h.byReference[id] {
-		if c := h.conversions[candidate]; c.ReferenceID == id && (newest == nil || c.ID > newest.ID) {
+	for _, id := range ids {
+		if c := h.conversions[id]; c.Status != StatusUndone && fits(c) && (newest == nil || c.ID > newest.ID) {
 			newest = c
 		}
 	}
 	return newest
+}
+
+// Named finds the conversions that a name may mean: one for each way it is
+// given, the newest where several fit; call is our id of the row's call. A way
+// that leads to none gives nil.
+func (h *Held) Named(name Name, call int64) []*Conversion {
+	fits := func(c *Conversion) bool {
+		return (name.EventType == "" || c.EventType == name.EventType) && (name.Campaign == "" || c.Campaign == "" || c.Campaign == name.Campaign)
+	}
+	var found []*Conversion
+	if name.ID != 0 {
+		ids := []int64{name.ID}
+		if h.conversions[name.ID] == nil {
+			ids = nil
+		}
+		found = append(found, h.newest(ids, fits))
+	}
+	if name.Reference != "" {
+		found = append(found, h.newest(h.byReference[name.Reference], func(c *Conversion) bool { return c.ReferenceID == name.Reference && fits(c) }))
+	}
+	if name.ByCall && call != 0 {
+		found = append(found, h.newest(h.byCall[call], fits))
+	}
+	return found
 }
 
 // Applied is what a row of an earlier file became; nil if none had it.
@@ -131,6 +188,7 @@ type Settlement struct {
 	Conversions    []*Conversion
 	Rekeyed        []int64 // conversions that leave the key they are held under
 	Changes        []*Change
+	Costs          []CallCost
 	Fingerprints   map[Fingerprint]int64 // → the change it was applied by
 	Tally          Tally
 	// Done is set if all of the upload's rows are decided, News if its sender is

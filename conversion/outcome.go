@@ -54,6 +54,9 @@ type Outcome struct {
 	Rule string
 
 	Near []NearMiss
+	// PartOf is the first line of the order that the row belongs to; 0 if it is no
+	// further row of one. What became of the order's money stands there.
+	PartOf int
 	// Shift is set on an unmatched row whose caller has a call a whole number of
 	// quarter hours away: seconds from the row's time to the call's.
 	Shift int

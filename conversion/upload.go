@@ -1,5 +1,7 @@
 package conversion
 
+import "cmp"
+
 // UploadState is how far an upload has come. See ARCHITECTURE.md for the
 // drawing.
 type UploadState string
@@ -44,7 +46,15 @@ type Upload struct {
 	// decided that another upload of these bytes has applied.
 	SameAs int64
 	Again  bool
+	// DryRun says that the upload was decided and changed nothing.
+	DryRun bool
+	// Undoes and Replays are the upload whose bytes this one shares: it takes back
+	// what that one did, or decides its rows again; 0 for neither.
+	Undoes, Replays int64
 }
+
+// Bytes is the upload that holds the bytes of this one.
+func (u *Upload) Bytes() int64 { return cmp.Or(u.Undoes, u.Replays, u.ID) }
 
 // Takes is what a source's files hold.
 type Takes string
@@ -77,7 +87,9 @@ type ReportDue struct {
 
 // Reading is how a file was read, reported back to its sender.
 type Reading struct {
-	Dialect   string
+	Dialect string
+	// Why says by what the dialect was recognised; "" if it was set.
+	Why       string
 	Delimiter string
 	Encoding  string
 	Zone      string

@@ -7,17 +7,39 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/gocarina/gocsv"
 
 	"calltally/conversion"
 )
 
-// cellReader reads a table's rows into their known cells.
+// cellReader reads a table's rows cell by cell.
 type cellReader struct {
 	rows *rowReader
 	into *gocsv.Unmarshaller
+}
+
+// sentRow is one row: its cells, or why it can't be taken apart.
+type sentRow struct {
+	line   int
+	cells  []string
+	broken *conversion.Rejection
+}
+
+// record takes every column's cell: what they mean is ours to read.
+type record struct {
+	Cells sentCells `csv:"cell"`
+}
+
+type sentCells []string
+
+// UnmarshalCSV takes the next column's cell.
+func (c *sentCells) UnmarshalCSV(cell string) error {
+	if *c == nil {
+		*c = make(sentCells, 0, 16)
+	}
+	*c = append(*c, cell)
+	return nil
 }
 
 func (t *Table) cells(ctx context.Context) (*cellReader, error) {
@@ -25,9 +47,9 @@ func (t *Table) cells(ctx context.Context) (*cellReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	into, err := gocsv.NewUnmarshaller(rows.csv, &cells{})
+	into, err := gocsv.NewUnmarshaller(rows.csv, &record{})
 	if err == nil {
-		err = into.RenormalizeHeaders(func([]string) []string { return t.cellNames() })
+		err = into.RenormalizeHeaders(func(header []string) []string { return slices.Repeat([]string{"cell"}, len(header)) })
 	}
 	if err != nil {
 		rows.Close()
@@ -37,34 +59,33 @@ func (t *Table) cells(ctx context.Context) (*cellReader, error) {
 	return &cellReader{rows: rows, into: into}, nil
 }
 
-// cellNames are the columns' names in cells.
-func (t *Table) cellNames() []string {
-	names := slices.Clone(t.fields)
-	for i, name := range names {
-		if name == "" {
-			names[i] = "unread"
-		}
-	}
-	return names
-}
-
-// read returns the next row's known cells. A row that can't be taken apart is
-// a *conversion.Rejection; the next one reads on.
-func (r *cellReader) read() (*cells, error) {
+// read returns the next row that has any content. One that can't be taken apart
+// is broken; the next one reads on.
+func (r *cellReader) read() (sentRow, error) {
 	for {
 		if err := r.rows.begin(); err != nil {
-			return nil, err
+			return sentRow{}, err
 		}
 		read, err := r.into.Read()
 		if err != nil {
-			return nil, r.explain(err)
+			return r.broken(r.explain(err))
 		}
 		line, _ := r.rows.csv.FieldPos(0)
 		r.rows.line = line + r.rows.offset
-		if row := read.(*cells); *row != (cells{}) {
+		row := sentRow{line: r.rows.line, cells: read.(*record).Cells}
+		if slices.ContainsFunc(row.cells, func(cell string) bool { return cell != "" }) {
 			return row, nil
 		}
 	}
+}
+
+// broken makes a broken row of a rejection.
+func (r *cellReader) broken(err error) (sentRow, error) {
+	var malformed *conversion.Rejection
+	if errors.As(err, &malformed) {
+		return sentRow{line: malformed.Line, broken: malformed}, nil
+	}
+	return sentRow{}, err
 }
 
 func (r *cellReader) explain(err error) error {
@@ -82,6 +103,8 @@ func (r *cellReader) explain(err error) error {
 type Claims struct {
 	cells *cellReader
 	parse rowParser
+	ahead []sentRow // read already: at most the row after an order
+	left  []*conversion.Rejection
 }
 
 // Claims opens the table's rows. Close the reader when done.
@@ -90,7 +113,7 @@ func (t *Table) Claims(ctx context.Context) (*Claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Claims{cells: cells, parse: rowParser{table: t, account: t.settings.Account}}, nil
+	return &Claims{cells: cells, parse: t.parser()}, nil
 }
 
 // Close ends the reading.
@@ -100,17 +123,82 @@ func (c *Claims) Close() error { return c.cells.rows.Close() }
 func (c *Claims) Offset() int64 { return c.cells.rows.position() }
 
 // Next returns the next row's claim, or why it has none; io.EOF after the last.
+// The rows of an order make one claim; if any of them can't be taken, each has a
+// rejection of its own.
 func (c *Claims) Next() (conversion.Claim, *conversion.Rejection, error) {
-	row, err := c.cells.read()
-	var malformed *conversion.Rejection
-	if errors.As(err, &malformed) {
-		return conversion.Claim{Line: malformed.Line}, malformed, nil
+	if len(c.left) == 0 {
+		row, err := c.next()
+		if err != nil {
+			return conversion.Claim{}, nil, err
+		}
+		if row.broken != nil {
+			return conversion.Claim{Line: row.line}, row.broken, nil
+		}
+		p := &c.parse
+		defer p.end()
+		if p.table.Dialect.order == nil {
+			p.begin(row)
+			claim := p.claim()
+			claim.Line = row.line
+			return claim, p.rejectionOf(row), nil
+		}
+		claim, err := c.order(row)
+		if err != nil || len(c.left) == 0 {
+			return claim, nil, err
+		}
 	}
-	if err != nil {
-		return conversion.Claim{}, nil, err
+	rejection := c.left[0]
+	c.left = c.left[1:]
+	return conversion.Claim{Line: rejection.Line}, rejection, nil
+}
+
+// next returns the next row.
+func (c *Claims) next() (sentRow, error) {
+	if len(c.ahead) > 0 {
+		row := c.ahead[0]
+		c.ahead = c.ahead[:0]
+		return row, nil
 	}
-	claim, rejection := c.parse.claim(c.cells.rows.line, row)
-	return claim, rejection, nil
+	return c.cells.read()
+}
+
+// mostOrderRows bounds the rows of an order.
+const mostOrderRows = 10_000
+
+// order reads the rows of an order, which begin with first, into one claim; if
+// that can't be, it leaves a rejection for each row.
+func (c *Claims) order(first sentRow) (conversion.Claim, error) {
+	p := &c.parse
+	id := p.table.orderOf(first.cells)
+	rows := []sentRow{first}
+	for id != "" && len(rows) <= mostOrderRows {
+		row, err := c.cells.read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return conversion.Claim{}, err
+		}
+		if row.broken != nil || p.table.orderOf(row.cells) != id {
+			c.ahead = append(c.ahead, row)
+			break
+		}
+		rows = append(rows, row)
+	}
+	claim := p.table.Dialect.order(p, rows)
+	claim.Line = first.line
+	for _, row := range rows[1:] {
+		claim.Others = append(claim.Others, row.line)
+	}
+	p.begin(first)
+	switch {
+	case len(rows) > mostOrderRows:
+		p.fault(conversion.ItemsIncomplete, p.table.Dialect.Together[0], "", "The order has more than %d rows. Split it into several.", mostOrderRows)
+	case p.table.scattered[p.table.orderDigest(id)]:
+		p.fault(conversion.ItemsIncomplete, p.table.Dialect.Together[0], "", "The rows of this order don't stand together in the file, so it can't be told whether they are one. Sort the file by %s.", p.label(p.table.Dialect.Together[0]))
+	}
+	c.left = p.rejectionsOf(rows)
+	return claim, nil
 }
 
 // Rows calls each for every row as it was sent, also for malformed ones, whose
@@ -137,50 +225,5 @@ func (t *Table) Rows(ctx context.Context, each func(conversion.Row) error) error
 		if err := each(row); err != nil {
 			return err
 		}
-	}
-}
-
-// claim reads a conversion row.
-func (p *rowParser) claim(line int, row *cells) (conversion.Claim, *conversion.Rejection) {
-	p.begin(line)
-	web, said := p.flag("web_conversion", row.WebConversion)
-	parent := p.id("parent_reference_id", row.ParentReferenceID)
-	c := conversion.Claim{
-		Line:              line,
-		Web:               web,
-		Start:             p.start(row, said && !web && parent == ""),
-		ReferenceID:       p.id("reference_id", row.ReferenceID),
-		ParentReferenceID: parent,
-		Caller:            p.phone("calling_phone_number", row.Caller),
-		Called:            p.phone("called_phone_number", row.Called),
-		EventType:         p.eventType(row.EventType),
-		ReasonCode:        p.word("reason_code", row.ReasonCode),
-		Campaign:          p.id("advertiser_campaign_id", row.AdvertiserCampaign),
-		Publisher:         p.id("affiliate_id_from_network", row.NetworkAffiliate),
-		Customer:          p.customer(row),
-	}
-	c.Duration, c.HasDuration = p.wholeNumber("duration_in_seconds", row.Duration)
-	c.SKUs, c.Quantities = p.items(row)
-	c.Sale = p.amount("sale_amount", row.SaleAmount, p.currency("sale_currency", row.SaleCurrency))
-	if c.Web && c.ParentReferenceID == "" {
-		p.requireForWeb(c)
-	}
-	return c, p.rejection()
-}
-
-// requireForWeb notes what a web conversion lacks.
-func (p *rowParser) requireForWeb(c conversion.Claim) {
-	var missing []string
-	for _, need := range []struct{ column, value string }{
-		{"reference_id", c.ReferenceID},
-		{"advertiser_campaign_id", c.Campaign},
-		{"affiliate_id_from_network", c.Publisher},
-	} {
-		if need.value == "" {
-			missing = append(missing, need.column)
-		}
-	}
-	if len(missing) > 0 {
-		p.faults.Add(conversion.OptionMissing, missing[0], "", "A web conversion has no call to tell it by, so it needs %s as well. Fill it in.", strings.Join(missing, " and "))
 	}
 }

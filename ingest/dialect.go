@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,14 +13,18 @@ type Kind string
 
 // The kinds of columns.
 const (
-	KindTime     Kind = "time"
+	KindTime     Kind = "time" // when the call started; of several, the first that is filled counts
+	KindEvent    Kind = "time of an event"
 	KindPhone    Kind = "phone"
 	KindAmount   Kind = "amount"
+	KindPercent  Kind = "percentage"
 	KindCurrency Kind = "currency"
 	KindID       Kind = "id"
 	KindNumber   Kind = "whole number"
+	KindDuration Kind = "seconds, or 1:02:03"
 	KindFlag     Kind = "0 or 1"
 	KindList     Kind = "comma-separated list"
+	KindOption   Kind = "one of a list"
 	KindZone     Kind = "time zone"
 	KindText     Kind = "text"
 )
@@ -27,19 +32,34 @@ const (
 // Column is one column of a dialect.
 type Column struct {
 	// Name is our name for it; headers match it whatever their case, spaces,
-	// hyphens and underscores.
+	// hyphens and underscores. In the name of an array's columns, {i} stands for a
+	// whole number: ItemSku{i} matches ItemSku1 and ItemSku[1].
 	Name    string
 	Aliases []string
 	Kind    Kind
 	Meaning string
 }
 
-// Dialect is a set of column names that people already send.
+// Dialect is a set of column names that people already send, and what they mean.
 type Dialect struct {
 	Name     string
 	Takes    conversion.Takes
 	Required []Requirement
 	Columns  []Column
+	// Key is what its conversions are told apart by, if the account doesn't say;
+	// nil for conversion.DefaultKey.
+	Key []conversion.KeyPart
+	// Together are the columns that adjacent rows of one order share; none if each
+	// row stands for itself.
+	Together []string
+	// Custom keeps columns that the dialect doesn't know with the conversion.
+	Custom bool
+
+	// One of these reads its rows: a row into a claim, an order's rows into one
+	// claim, a row into a call (false for entries that are no calls).
+	claim func(*rowParser) conversion.Claim
+	order func(*rowParser, []sentRow) conversion.Claim
+	call  func(*rowParser) (conversion.Call, bool)
 }
 
 // Requirement is something that a file must say.
@@ -48,150 +68,32 @@ type Requirement struct {
 	Any  []string // the columns of which it must have at least one
 }
 
-// Dialects lists every dialect. Adding one means adding a table here.
-var Dialects = []*Dialect{invoca, calltallyCalls, invocaTransactions}
-
-var invoca = &Dialect{
-	Name:     "invoca",
-	Takes:    conversion.TakesConversions,
-	Required: []Requirement{{"when the call started (start_time or start_time_t)", []string{"start_time", "start_time_t", "parent_reference_id", "web_conversion"}}},
-	Columns: []Column{
-		{"start_time_t", nil, KindTime, "When the call started, in seconds since 1970. Wins over start_time."},
-		{"start_time", []string{"call_start_time"}, KindTime, "When the call started."},
-		{"time_zone", nil, KindZone, "The zone of this row's times, if they carry no offset."},
-		{"calling_phone_number", nil, KindPhone, "The caller."},
-		{"called_phone_number", nil, KindPhone, "The number dialled."},
-		{"duration_in_seconds", nil, KindNumber, "The call's length; ranks calls that are equally near."},
-		{"reference_id", []string{"call_center_call_id"}, KindID, "The sender's own id of the conversion."},
-		{"parent_reference_id", nil, KindID, "The reference_id of an earlier conversion, which this row updates."},
-		{"web_conversion", nil, KindFlag, "1 for a conversion without a call."},
-		{"advertiser_campaign_id", []string{"advertiser_campaign_id_from_network"}, KindID, "The campaign of a web conversion."},
-		{"affiliate_id_from_network", nil, KindID, "The publisher of a web conversion."},
-		{"event_type", nil, KindText, "The kind of conversion, one of the account's event types."},
-		{"reason_code", nil, KindText, "What came of the call; payout rules may ask for it."},
-		{"sku_list", nil, KindList, "What was sold."},
-		{"quantity_list", nil, KindList, "How many of each, in the order of sku_list."},
-		{"sale_amount", nil, KindAmount, "What was paid, without shipping."},
-		{"sale_currency", []string{"currency"}, KindCurrency, "The currency of sale_amount, if not the account's."},
-		{"email_address", nil, KindText, "Customer data."},
-		{"name", nil, KindText, "Customer data."},
-		{"address1", nil, KindText, "Customer data."},
-		{"address2", nil, KindText, "Customer data."},
-		{"order_city", nil, KindText, "Customer data."},
-		{"state_or_province", nil, KindText, "Customer data."},
-		{"country", nil, KindText, "Customer data."},
-		{"zip_code", nil, KindText, "Customer data."},
-		{"home_phone_number", nil, KindText, "Customer data."},
-		{"cell_phone_number", nil, KindText, "Customer data."},
-		{"opt_in_sms", nil, KindText, "Customer data."},
-	},
+// Dialects lists every dialect. Adding one means adding it here: its table of
+// columns and the function that reads them.
+var Dialects = []*Dialect{
+	invoca, invocaSignal, redtrack, cake, impact, impactModify, googleCalls,
+	calltallyCalls, invocaTransactions, ringba, callrail, retreaver, twilio,
 }
 
-var calltallyCalls = &Dialect{
-	Name:     "calltally",
-	Takes:    conversion.TakesCalls,
-	Required: []Requirement{{"the call's id (call_id)", []string{"call_id"}}, {"when the call started (start_time)", []string{"start_time"}}},
-	Columns: []Column{
-		{"call_id", nil, KindID, "The call provider's id of the call."},
-		{"start_time", []string{"call_start_time"}, KindTime, "When the call started."},
-		{"time_zone", nil, KindZone, "The zone of this row's times, if they carry no offset."},
-		{"duration_in_seconds", []string{"duration"}, KindNumber, "The call's length."},
-		{"calling_phone_number", nil, KindPhone, "The caller."},
-		{"called_phone_number", nil, KindPhone, "The number dialled."},
-		{"campaign_id", nil, KindID, "The campaign whose number was dialled."},
-		{"publisher_id", nil, KindID, "The publisher who sent the caller."},
+// MappedColumns are columns that any dialect for conversions, or for calls, reads
+// if the account maps one of its own to them.
+var MappedColumns = map[conversion.Takes][]Column{
+	conversion.TakesConversions: {
+		{"call_record_id", nil, KindID, "The call provider's id of the call."},
+		{"external_call_unique_id", nil, KindID, "The id of the call in another system."},
 		{"click_id", nil, KindID, "The click that led to the call."},
-		{"status", nil, KindText, "What the provider says of the call."},
+		{"event_id", nil, KindID, "The sender's id of the event."},
+		{"event_time", nil, KindEvent, "When the event took place."},
+		{"status", nil, KindOption, "How far the conversion counts: approved, pending, declined, other, rejected or returned."},
+		{"payout", nil, KindAmount, "What the conversion pays, in place of what the account's rules give."},
 	},
-}
-
-var invocaTransactions = &Dialect{
-	Name:  "invoca-transactions",
-	Takes: conversion.TakesCalls,
-	Required: []Requirement{
-		{"the call's id (complete_call_id or transaction_id)", []string{"complete_call_id", "transaction_id"}},
-		{"when the call started (start_time_utc)", []string{"start_time_utc", "start_time_network_timezone", "start_time_xml", "start_time_local"}},
+	conversion.TakesCalls: {
+		{"account", nil, KindText, "The account that the call belongs to, by its id or name, where a log has several accounts' calls."},
+		{"transaction_id", nil, KindID, "The id of the log's entry."},
+		{"external_id", nil, KindID, "The id of the call in another system."},
+		{"click_id", nil, KindID, "The click that led to the call."},
+		{"cost", nil, KindAmount, "What the call cost."},
 	},
-	Columns: []Column{
-		{"complete_call_id", nil, KindID, "Invoca's call record id."},
-		{"transaction_id", nil, KindID, "Invoca's id of this entry."},
-		{"corrects_transaction_id", nil, KindID, "The entry that this one replaces."},
-		{"transaction_type", nil, KindText, "Call for calls; other entries are skipped."},
-		{"start_time_utc", nil, KindTime, "When the call started, in milliseconds since 1970."},
-		{"start_time_network_timezone", nil, KindTime, "The same, on the network's clock."},
-		{"start_time_xml", nil, KindTime, "The same, in ISO 8601."},
-		{"start_time_local", nil, KindTime, "The same, on the caller's clock."},
-		{"duration", nil, KindNumber, "The call's length in seconds."},
-		{"calling_phone_number", nil, KindPhone, "The caller, as 866-555-1234."},
-		{"called_phone_number", []string{"promo_number"}, KindPhone, "The number dialled."},
-		{"advertiser_campaign_id", nil, KindID, "The campaign."},
-		{"affiliate_id", nil, KindID, "The publisher."},
-		{"call_result_description_detail", []string{"call_status"}, KindText, "What came of the call."},
-	},
-}
-
-// cells are a row's known cells by the names of their columns. All are strings:
-// what they mean is ours to read.
-type cells struct {
-	StartTimeT         string `csv:"start_time_t"`
-	StartTime          string `csv:"start_time"`
-	TimeZone           string `csv:"time_zone"`
-	Caller             string `csv:"calling_phone_number"`
-	Called             string `csv:"called_phone_number"`
-	Duration           string `csv:"duration_in_seconds"`
-	ReferenceID        string `csv:"reference_id"`
-	ParentReferenceID  string `csv:"parent_reference_id"`
-	WebConversion      string `csv:"web_conversion"`
-	AdvertiserCampaign string `csv:"advertiser_campaign_id"`
-	NetworkAffiliate   string `csv:"affiliate_id_from_network"`
-	EventType          string `csv:"event_type"`
-	ReasonCode         string `csv:"reason_code"`
-	SKUs               string `csv:"sku_list"`
-	Quantities         string `csv:"quantity_list"`
-	SaleAmount         string `csv:"sale_amount"`
-	SaleCurrency       string `csv:"sale_currency"`
-
-	Email    string `csv:"email_address"`
-	Name     string `csv:"name"`
-	Address1 string `csv:"address1"`
-	Address2 string `csv:"address2"`
-	City     string `csv:"order_city"`
-	State    string `csv:"state_or_province"`
-	Country  string `csv:"country"`
-	Zip      string `csv:"zip_code"`
-	Home     string `csv:"home_phone_number"`
-	Cell     string `csv:"cell_phone_number"`
-	OptIn    string `csv:"opt_in_sms"`
-
-	CallID    string `csv:"call_id"`
-	Campaign  string `csv:"campaign_id"`
-	Publisher string `csv:"publisher_id"`
-	ClickID   string `csv:"click_id"`
-	Status    string `csv:"status"`
-
-	CompleteCallID  string `csv:"complete_call_id"`
-	TransactionID   string `csv:"transaction_id"`
-	Corrects        string `csv:"corrects_transaction_id"`
-	TransactionType string `csv:"transaction_type"`
-	StartUTC        string `csv:"start_time_utc"`
-	StartNetwork    string `csv:"start_time_network_timezone"`
-	StartXML        string `csv:"start_time_xml"`
-	StartLocal      string `csv:"start_time_local"`
-	TotalDuration   string `csv:"duration"`
-	Affiliate       string `csv:"affiliate_id"`
-	CallResult      string `csv:"call_result_description_detail"`
-
-	// Unread takes all columns that mean nothing to us.
-	Unread filled `csv:"unread"`
-}
-
-// filled tells whether any of the cells read into it held something.
-type filled bool
-
-// UnmarshalCSV notes one cell.
-func (f *filled) UnmarshalCSV(cell string) error {
-	*f = *f || cell != ""
-	return nil
 }
 
 // The columns our own reports add. On intake the first set is ignored, and a
@@ -206,16 +108,47 @@ func fold(header string) string {
 	return strings.ToLower(strings.NewReplacer(" ", "", "-", "", "_", "", "\u00a0", "").Replace(strings.TrimSpace(unwrap(header))))
 }
 
-// column finds the column that a header names.
-func (d *Dialect) column(header string) *Column {
+// column finds the column that a header names, and its name there: that of an
+// array's column with its number.
+func (d *Dialect) column(header string) (c *Column, name string) {
 	folded := fold(header)
+	if folded == "" {
+		return nil, ""
+	}
+	stem, number := numbered(folded)
 	for i := range d.Columns {
 		c := &d.Columns[i]
 		if fold(c.Name) == folded || slices.ContainsFunc(c.Aliases, func(a string) bool { return fold(a) == folded }) {
-			return c
+			return c, c.Name
+		}
+		if !strings.Contains(c.Name, "{i}") {
+			continue
+		}
+		for _, name := range append([]string{c.Name}, c.Aliases...) {
+			switch bare := strings.Replace(fold(name), "{i}", "", 1); {
+			case number != "" && bare == stem:
+				return c, strings.Replace(c.Name, "{i}", number, 1)
+			case bare == folded && c.Kind != KindText: // the only one
+				return c, strings.Replace(c.Name, "{i}", "1", 1)
+			}
 		}
 	}
-	return nil
+	return nil, ""
+}
+
+// arrayed is a folded header of an array's column: itemsku1, itemsku[1], and
+// itemtext[1]2, whose second number belongs to its name.
+var arrayed = regexp.MustCompile(`^([a-z]+)(?:\[(\d{1,4})\]|(\d{1,4}))(\d*)$`)
+
+// numbered takes a folded header apart into the name without its number, and the
+// number.
+func numbered(folded string) (stem, number string) {
+	m := arrayed.FindStringSubmatch(folded)
+	if m == nil {
+		return "", ""
+	}
+	number = strings.TrimLeft(m[2]+m[3], "0")
+	return m[1] + m[4], number
 }
 
 // DialectNamed finds a dialect.
@@ -242,12 +175,29 @@ func DialectNames(takes conversion.Takes) []string {
 // ColumnNamed reports whether any dialect has a column of that name, for
 // checking custom mappings.
 func ColumnNamed(name string) bool {
-	return slices.ContainsFunc(Dialects, func(d *Dialect) bool { return d.has(name) })
+	return slices.ContainsFunc(Dialects, func(d *Dialect) bool { return d.mappable(name) != nil })
 }
 
-// has reports whether the dialect has a column of that name of ours.
+// has reports whether the dialect has a column of that name of ours by itself.
 func (d *Dialect) has(name string) bool {
-	return slices.ContainsFunc(d.Columns, func(c Column) bool { return c.Name == name })
+	_, own := d.column(name)
+	return own == name
+}
+
+// mappable is the dialect's column of a name of ours, also of those that only a
+// mapping leads to; nil if there is none.
+func (d *Dialect) mappable(name string) *Column {
+	for _, columns := range [][]Column{d.Columns, MappedColumns[d.Takes]} {
+		for i := range columns {
+			if columns[i].Name == name {
+				return &columns[i]
+			}
+		}
+	}
+	if c, full := d.column(name); c != nil && full == name {
+		return c
+	}
+	return nil
 }
 
 // unwrap takes off what people put around a cell to keep a spreadsheet from

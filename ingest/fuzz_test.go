@@ -92,7 +92,7 @@ func linesRead(t *testing.T, table *ingest.Table, sent []int, calls bool) (lines
 			if rejections[i] != nil && rejections[i].Line != claim.Line {
 				t.Fatalf("line %d is rejected as line %d", claim.Line, rejections[i].Line)
 			}
-			if rejections[i] == nil && !claim.Start.Given() && !claim.Web && claim.ParentReferenceID == "" {
+			if rejections[i] == nil && !claim.Start.Given() && !claim.Web && !claim.Names.Given() && !claim.CallIDs.Given() {
 				t.Fatalf("line %d is taken, but names neither a call nor a conversion", claim.Line)
 			}
 		}

@@ -144,7 +144,10 @@ func (t *Table) knows(header string) bool {
 	if t.mapped(header) != "" {
 		return true
 	}
-	return slices.ContainsFunc(t.candidates(), func(d *Dialect) bool { return d.column(header) != nil })
+	return slices.ContainsFunc(t.candidates(), func(d *Dialect) bool {
+		c, _ := d.column(header)
+		return c != nil
+	})
 }
 
 // mapped is our name for a header that the account has mapped itself.
@@ -173,72 +176,130 @@ func (t *Table) candidates() []*Dialect {
 	return fitting
 }
 
+// understanding is how a header reads under a dialect.
+type understanding struct {
+	dialect *Dialect
+	fields  []string
+	known   int // columns that it knows
+	exact   int // … under our own name for them
+	refusal *conversion.Refusal
+}
+
+// better reports whether a header reads better than under another dialect: what
+// has all that is required comes first, then what knows the most columns, then
+// what knows the most by their very names.
+func (u *understanding) better(than *understanding) bool {
+	if than == nil || (u.refusal == nil) != (than.refusal == nil) {
+		return than == nil || u.refusal == nil
+	}
+	return u.known > than.known || u.known == than.known && u.exact > than.exact && u.refusal == nil
+}
+
 // understandHeader gives each column its meaning.
 func (t *Table) understandHeader(context.Context) (*conversion.Refusal, error) {
 	if t.isOwnResults() {
 		return conversion.Refuse(conversion.NotATable, "This is one of our own results files, so nothing in it is new. To correct rows, change the .fix.csv file and send that."), nil
 	}
-	var missing *conversion.Refusal
-	best := -1
-	for _, d := range t.candidates() {
-		fields, refusal := t.fieldsIn(d)
-		known := 0
-		for _, f := range fields {
-			if f != "" {
-				known++
-			}
-		}
-		if refusal != nil && refusal.Code == conversion.RequiredColumnMissing {
-			if missing == nil || known > best && t.Dialect == nil {
-				missing = refusal
-				best = max(best, known)
-			}
-			continue
-		}
-		if refusal != nil {
-			return refusal, nil
-		}
-		if t.Dialect == nil || known > best {
-			best, t.Dialect, t.fields = known, d, fields
+	candidates := t.candidates()
+	var best *understanding
+	for _, d := range candidates {
+		if u := t.under(d); u.better(best) {
+			best = u
 		}
 	}
-	if t.Dialect == nil {
-		return missing, nil
+	if best.refusal != nil {
+		return best.refusal, nil
+	}
+	t.Dialect, t.fields = best.dialect, best.fields
+	t.index = map[string]int{}
+	for i, field := range t.fields {
+		switch {
+		case field == "":
+			t.unknown = append(t.unknown, i)
+			continue
+		case slices.ContainsFunc(MappedColumns[t.settings.Takes], func(c Column) bool { return c.Name == field }) && !t.Dialect.has(field):
+			t.extra = append(t.extra, field)
+		}
+		t.index[field] = i
 	}
 	t.Reading.Dialect = t.Dialect.Name
+	if len(candidates) > 1 {
+		t.Reading.Why = t.why(candidates)
+	}
 	if unknown := t.unknownColumns(); len(unknown) > 0 {
-		t.Reading.Notes = append(t.Reading.Notes, fmt.Sprintf("Not read, but kept in the results file: %s.", quoteList(unknown)))
+		what := "Not read, but kept in the results file"
+		if t.Dialect.Custom {
+			what = "Kept as custom data"
+		}
+		t.Reading.Notes = append(t.Reading.Notes, fmt.Sprintf("%s: %s.", what, quoteList(unknown)))
 	}
 	return nil, nil
 }
 
-// fieldsIn returns the meaning of each column under a dialect.
-func (t *Table) fieldsIn(d *Dialect) ([]string, *conversion.Refusal) {
-	fields := make([]string, len(t.Header))
+// why says by which of its columns the dialect was recognised: those that no
+// other has, or else all that it knows.
+func (t *Table) why(others []*Dialect) string {
+	const most = 3
+	var own, known []string
+	for i, field := range t.fields {
+		if field == "" {
+			continue
+		}
+		header := strings.TrimSpace(t.Header[i])
+		known = append(known, header)
+		if !slices.ContainsFunc(others, func(d *Dialect) bool {
+			c, _ := d.column(header)
+			return d != t.Dialect && c != nil
+		}) {
+			own = append(own, header)
+		}
+	}
+	if len(own) == 0 {
+		own = known
+	}
+	return strings.Join(own[:min(len(own), most)], ", ")
+}
+
+// under reads the header as a dialect's.
+func (t *Table) under(d *Dialect) *understanding {
+	u := &understanding{dialect: d}
+	u.fields, u.exact, u.refusal = t.fieldsIn(d)
+	for _, field := range u.fields {
+		if field != "" {
+			u.known++
+		}
+	}
+	return u
+}
+
+// fieldsIn returns the meaning of each column under a dialect, and how many have
+// our own name for it.
+func (t *Table) fieldsIn(d *Dialect) (fields []string, exact int, refusal *conversion.Refusal) {
+	fields = make([]string, len(t.Header))
 	seen := map[string]string{} // our name → theirs
 	for i, header := range t.Header {
 		name := t.mapped(header)
-		if !d.has(name) {
-			name = ""
-			if c := d.column(header); c != nil {
-				name = c.Name
-			}
+		if d.mappable(name) == nil {
+			_, name = d.column(header)
 		}
 		if name == "" {
 			continue
 		}
-		if other, ok := seen[name]; ok {
-			return fields, conversion.Refuse(conversion.HeaderDuplicated, "Line %d has two columns for %s: %q and %q. Rename or delete one.", t.headerLine, name, other, header)
+		if fold(name) == fold(header) {
+			exact++
+		}
+		if other, ok := seen[name]; ok && refusal == nil {
+			refusal = conversion.Refuse(conversion.HeaderDuplicated, "Line %d has two columns for %s: %q and %q. Rename or delete one.", t.headerLine, name, other, header)
 		}
 		seen[name], fields[i] = header, name
 	}
 	for _, need := range d.Required {
-		if !slices.ContainsFunc(need.Any, func(name string) bool { return seen[name] != "" }) {
-			return fields, conversion.Refuse(conversion.RequiredColumnMissing, "Line %d has no column for %s. It has: %s. Add it, or have one of these mapped to it in the account's columns.%s",
+		if refusal == nil && !slices.ContainsFunc(need.Any, func(name string) bool { return seen[name] != "" }) {
+			refusal = conversion.Refuse(conversion.RequiredColumnMissing, "Line %d has no column for %s. It has: %s. Add it, or have one of these mapped to it in the account's columns.%s",
 				t.headerLine, need.What, quoteList(t.Header), t.splitTimeHint())
 		}
 	}
-	return fields, nil
+	return fields, exact, refusal
 }
 
 // splitTimeHint says what to do about a date and a time in two columns.

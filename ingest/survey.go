@@ -16,18 +16,20 @@ import (
 // evidence is what a survey gathers from the rows.
 type evidence struct {
 	table            *Table
-	kinds            []Kind // of the columns
-	timeColumns      []int
-	mdy, dmy, either int // lines where a date was seen with only that reading; 0 for none
-	zoneless         int // the first line whose time needs a zone
+	kinds            []Kind  // of the columns
+	clocks           [][]int // the columns that tell a time, those that tell the same one together
+	mdy, dmy, either int     // lines where a date was seen with only that reading; 0 for none
+	zoneless         int     // the first line whose time needs a zone
 	minutesOnly      int
 	times            int
+	order            string          // of the row before
+	orders           []uint64        // the digest of each run of rows of one order
 	longIDs          map[string]bool // column → a long number with all its digits was seen
 	doubted          map[string]bool // column → an id of 16 digits that ends in a zero was seen
 }
 
 func (t *Table) newEvidence() *evidence {
-	return &evidence{table: t, kinds: t.kinds(), timeColumns: t.timeColumns(), longIDs: map[string]bool{}, doubted: map[string]bool{}}
+	return &evidence{table: t, kinds: t.kinds(), clocks: t.clocks(), longIDs: map[string]bool{}, doubted: map[string]bool{}}
 }
 
 // surveyRows reads every row once: it counts them, decides the date order and
@@ -53,6 +55,7 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 		case errors.Is(err, errUnclosedQuote):
 			return conversion.Refuse(conversion.NotATable, "The quote opened on line %d is never closed, so what follows it can't be told apart. Close it, or double the quotes inside cells.", rows.line), nil
 		case errors.As(err, &malformed):
+			seen.order = ""
 		case err != nil:
 			return nil, err
 		default:
@@ -66,7 +69,7 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 			return conversion.Refuse(conversion.TooManyRows, "The file has more than %d lines. Split it and send the parts.", conversion.MaxLine), nil
 		}
 	}
-	t.intactIDs = seen.longIDs
+	t.intactIDs, t.scattered = seen.longIDs, seen.scattered()
 	for _, column := range t.declaredWhole {
 		t.intactIDs[column] = true
 	}
@@ -80,35 +83,45 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 func (t *Table) kinds() []Kind {
 	kinds := make([]Kind, len(t.fields))
 	for i, field := range t.fields {
-		for _, c := range t.Dialect.Columns {
-			if c.Name == field {
-				kinds[i] = c.Kind
-			}
+		if c := t.Dialect.mappable(field); field != "" && c != nil {
+			kinds[i] = c.Kind
 		}
 	}
 	return kinds
 }
 
-// timeColumns are the indexes of the columns that tell when a call started, the
-// one that counts most first.
-func (t *Table) timeColumns() []int {
-	var columns []int
-	for _, c := range t.Dialect.Columns {
-		if at := slices.Index(t.fields, c.Name); at >= 0 && c.Kind == KindTime {
-			columns = append(columns, at)
+// clocks are the indexes of the columns that tell times: those that tell when a
+// call started, the one that counts most first, and each that tells an event.
+func (t *Table) clocks() [][]int {
+	var starts []int
+	var clocks [][]int
+	for _, columns := range [][]Column{t.Dialect.Columns, MappedColumns[t.Dialect.Takes]} {
+		for _, c := range columns {
+			at, ok := t.index[c.Name]
+			switch {
+			case ok && c.Kind == KindTime:
+				starts = append(starts, at)
+			case ok && c.Kind == KindEvent:
+				clocks = append(clocks, []int{at})
+			}
 		}
 	}
-	return columns
+	return append(clocks, starts)
 }
 
 // look takes in one row. Of the columns that tell the same time, the first that
 // is filled is the one that counts.
 func (e *evidence) look(row conversion.Row) {
-	for _, i := range e.timeColumns {
-		if cell := strings.TrimSpace(unwrap(row.Cells[i])); cell != "" {
-			e.lookAtTime(cell, row.Line)
-			break
+	for _, columns := range e.clocks {
+		for _, i := range columns {
+			if cell := strings.TrimSpace(unwrap(row.Cells[i])); cell != "" {
+				e.lookAtTime(cell, row.Line)
+				break
+			}
 		}
+	}
+	if len(e.table.Dialect.Together) > 0 {
+		e.lookAtOrder(row.Cells)
 	}
 	for i, cell := range row.Cells {
 		if e.kinds[i] != KindID || len(cell) <= excelDigits {
@@ -122,6 +135,27 @@ func (e *evidence) look(row conversion.Row) {
 			}
 		}
 	}
+}
+
+// lookAtOrder notes where the rows of an order begin.
+func (e *evidence) lookAtOrder(cells []string) {
+	order := e.table.orderOf(cells)
+	if order != e.order && order != "" {
+		e.orders = append(e.orders, e.table.orderDigest(order))
+	}
+	e.order = order
+}
+
+// scattered are the orders that begin more than once.
+func (e *evidence) scattered() map[uint64]bool {
+	slices.Sort(e.orders)
+	scattered := map[uint64]bool{}
+	for i := 1; i < len(e.orders); i++ {
+		if e.orders[i] == e.orders[i-1] {
+			scattered[e.orders[i]] = true
+		}
+	}
+	return scattered
 }
 
 func (e *evidence) lookAtTime(cell string, line int) {

@@ -73,13 +73,10 @@ func TestTheSameRowsInEveryDress(t *testing.T) {
 			if who == "" {
 				who = "Zoë"
 			}
-			want := []conversion.Claim{
-				{
-					Line: first, Start: toTheSecond(t, "2026-03-31T18:05:09Z"), Caller: 12125550123,
-					Sale: conversion.Cents(6050, "USD"), Customer: `{"name":"` + who + `"}`,
-				},
-				{Line: first + 1, Start: toTheSecond(t, "2026-03-31T19:00:00Z")},
-			}
+			want := []conversion.Claim{{
+				Line: first, Start: toTheSecond(t, "2026-03-31T18:05:09Z"), Caller: 12125550123,
+				Standing: conversion.Standing{Sale: conversion.Cents(6050, "USD")}, Details: conversion.Details{Customer: `{"name":"` + who + `"}`},
+			}, {Line: first + 1, Start: toTheSecond(t, "2026-03-31T19:00:00Z")}}
 			if !reflect.DeepEqual(claims, want) {
 				t.Errorf("got %+v\nwant %+v", claims, want)
 			}
@@ -185,7 +182,9 @@ func TestWhatTheReadingSays(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := survey(t, c.content, c.changes...).Reading; !reflect.DeepEqual(got, c.want) {
+			got := survey(t, c.content, c.changes...).Reading
+			got.Why = "" // TestDialectsAreRecognised has that
+			if !reflect.DeepEqual(got, c.want) {
 				t.Errorf("got %+v\nwant %+v", got, c.want)
 			}
 		})
@@ -352,10 +351,8 @@ func TestHeaderNamesFold(t *testing.T) {
 
 func TestAliases(t *testing.T) {
 	claims := goodClaims(t, "Call Start Time,Call Center Call ID,Currency,Sale Amount,advertiser_campaign_id_from_network\n2026-03-31 14:05:09,R-1,EUR,5,C-1\n")
-	want := conversion.Claim{
-		Line: 2, Start: toTheSecond(t, "2026-03-31T18:05:09Z"), ReferenceID: "R-1", Sale: conversion.Cents(500, "EUR"), Campaign: "C-1",
-	}
-	if len(claims) != 1 || claims[0] != want {
+	want := conversion.Claim{Line: 2, Start: toTheSecond(t, "2026-03-31T18:05:09Z"), Standing: conversion.Standing{Sale: conversion.Cents(500, "EUR")}, Details: conversion.Details{ReferenceID: "R-1", Campaign: "C-1"}}
+	if len(claims) != 1 || !reflect.DeepEqual(claims[0], want) {
 		t.Errorf("got %+v, want %+v", claims, want)
 	}
 }
@@ -370,8 +367,8 @@ func TestColumnsOfTheAccountsOwn(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			claims := goodClaims(t, c.content, own)
-			want := conversion.Claim{Line: 2, Start: toTheSecond(t, "2026-03-31T18:05:09Z"), ReferenceID: "R-1", Sale: conversion.Cents(6050, "USD")}
-			if len(claims) != 1 || claims[0] != want {
+			want := conversion.Claim{Line: 2, Start: toTheSecond(t, "2026-03-31T18:05:09Z"), Standing: conversion.Standing{Sale: conversion.Cents(6050, "USD")}, Details: conversion.Details{ReferenceID: "R-1"}}
+			if len(claims) != 1 || !reflect.DeepEqual(claims[0], want) {
 				t.Errorf("got %+v, want %+v", claims, want)
 			}
 		})

@@ -2,6 +2,10 @@ package ingest
 
 import (
 	"context"
+	"hash/maphash"
+	"slices"
+	"strconv"
+	"strings"
 
 	"calltally/conversion"
 )
@@ -29,6 +33,8 @@ type Settings struct {
 	Takes   conversion.Takes
 	Dialect string // a dialect's name; "" or "auto" to recognise it
 	Limits  Limits
+	// ReceivedAt is when the file came.
+	ReceivedAt conversion.Millis
 	// Fix says that the file is a fix file of ours that came back.
 	Fix bool
 }
@@ -44,19 +50,27 @@ type Table struct {
 	text       *text
 	settings   Settings
 	comma      rune
-	headerLine int // physical line of the header
-	fields     []string
+	headerLine int            // physical line of the header
+	fields     []string       // our name for each column; "" if we have none
+	index      map[string]int // and where it stands
+	unknown    []int          // the columns without a name of ours
+	extra      []string       // fields that only a mapping leads to
 	times      conversion.TimeReader
 	intactIDs  map[string]bool // id columns whose long numbers still have all digits
 
 	// What the preamble says of the file that these rows were part of.
 	declaredOrder conversion.DateOrder
 	declaredWhole []string // id columns
+
+	// scattered are the digests of orders whose rows don't stand together; empty
+	// for dialects whose rows stand for themselves.
+	scattered map[uint64]bool
+	seed      maphash.Seed
 }
 
 // Survey reads a file once and says how it is to be read, or why it can't be.
 func Survey(ctx context.Context, open Opener, settings Settings) (*Table, *conversion.Refusal, error) {
-	t := &Table{settings: settings}
+	t := &Table{settings: settings, seed: maphash.MakeSeed()}
 	for _, step := range []func(context.Context) (*conversion.Refusal, error){
 		func(context.Context) (*conversion.Refusal, error) {
 			text, refusal, err := inspect(open)
@@ -84,3 +98,57 @@ func (t *Table) Mark() string {
 
 // Comma is the delimiter of the table's cells.
 func (t *Table) Comma() rune { return t.comma }
+
+// orderOf names the order that a row belongs to; "" if its rows stand for
+// themselves.
+func (t *Table) orderOf(cells []string) string {
+	var b strings.Builder
+	for n, column := range t.Dialect.Together {
+		at, ok := t.index[column]
+		if n == 0 && (!ok || at >= len(cells) || strings.TrimSpace(cells[at]) == "") {
+			return ""
+		}
+		if ok && at < len(cells) {
+			b.WriteString(strings.TrimSpace(unwrap(strings.TrimSpace(cells[at]))))
+		}
+		b.WriteByte(0)
+	}
+	return b.String()
+}
+
+func (t *Table) orderDigest(order string) uint64 { return maphash.String(t.seed, order) }
+
+// named lists the table's columns of a name, in the order of the header: of an
+// array's, all that it has.
+func (t *Table) named(name string) []string {
+	stem, tail, array := strings.Cut(name, "{i}")
+	var columns []string
+	for _, field := range t.fields {
+		if field == name {
+			columns = append(columns, field)
+		} else if rest, ok := strings.CutPrefix(field, stem); array && ok && strings.HasSuffix(rest, tail) && isDigits(strings.TrimSuffix(rest, tail)) {
+			columns = append(columns, field)
+		}
+	}
+	return columns
+}
+
+// numbers lists the numbers that the table's columns of some arrays have, in
+// order.
+func (t *Table) numbers(arrays []string) []string {
+	var found []int
+	for _, array := range arrays {
+		for _, field := range t.named(array + "{i}") {
+			n, err := strconv.Atoi(strings.TrimPrefix(field, array))
+			if err == nil && !slices.Contains(found, n) {
+				found = append(found, n)
+			}
+		}
+	}
+	slices.Sort(found)
+	numbers := make([]string, len(found))
+	for i, n := range found {
+		numbers[i] = strconv.Itoa(n)
+	}
+	return numbers
+}

@@ -2,7 +2,6 @@ package matcher
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -15,10 +14,12 @@ type Candidates struct {
 	Match Match
 	// Prior is the newest conversion held under the claim's key.
 	Prior *conversion.Conversion
-	// Referenced is the newest conversion with the claim's reference id, Parent
-	// the one with its parent reference id; ParentCall is that one's call.
-	Referenced, Parent *conversion.Conversion
-	ParentCall         *conversion.Call
+	// Referenced is the newest conversion with the claim's reference id.
+	Referenced *conversion.Conversion
+	// Named are the conversions that the claim names, one for each way it does, nil
+	// where that leads to none; NamedCall is the first one's call.
+	Named     []*conversion.Conversion
+	NamedCall *conversion.Call
 	// Repeated is the conversion that the same row in an earlier file became.
 	Repeated *conversion.Conversion
 }
@@ -31,6 +32,8 @@ type Decision struct {
 	Conversion *conversion.Conversion // as it is after the change
 	// NewKey is set if the change moves the conversion to another key.
 	NewKey conversion.Key
+	// Cost is set if the row says what its call cost, and that is news.
+	Cost *conversion.CallCost
 }
 
 // Decide says what a claim does, given the call it means and what the ledger
@@ -38,29 +41,47 @@ type Decision struct {
 func Decide(claim *conversion.Claim, found Candidates, policy Policy, upload int64) Decision {
 	d := decider{claim: claim, found: found, policy: policy, id: conversion.MakeID(upload, claim.Line)}
 	d.outcome.Line = claim.Line
+	return d.withCost(d.decide())
+}
+
+func (d *decider) decide() Decision {
+	claim, call := d.claim, d.found.Match.Call
 	switch {
-	case claim.ParentReferenceID != "":
+	case claim.Names.Given():
 		return d.addressed()
 	case claim.Web:
 		return d.byKey(nil)
-	case found.Match.Call == nil:
+	case call == nil:
 		return d.unmatched()
 	}
-	call := found.Match.Call
 	d.meet(call)
-	if r := found.Referenced; r != nil && r.Call != 0 && r.Call != call.ID {
+	if claim.Effect.CostOnly {
+		d.outcome.Verdict = conversion.Unchanged
+		return Decision{Outcome: d.outcome}
+	}
+	if r := d.sameReference(); r != nil && r.Call != 0 && r.Call != call.ID {
 		return d.reject(conversion.CluesConflict, "reference_id", claim.ReferenceID,
-			"The start time means call %s, but reference_id %q was used before for conversion %d on another call. Correct one of them.",
-			call.CallID, claim.ReferenceID, r.ID)
+			"%s call %s, but reference_id %q was used before for conversion %d on another call. Correct one of them.",
+			d.clues(), call.CallID, claim.ReferenceID, r.ID)
 	}
 	return d.byKey(call)
 }
 
-// meet notes the call that the row turned out to be about.
-func (d *decider) meet(call *conversion.Call) {
-	if call != nil {
-		d.outcome.CallID, d.outcome.CallStart = call.CallID, call.Start
+// sameReference is the conversion that the claim's reference id belongs to. Where
+// it is part of the key, that is the one under the key.
+func (d *decider) sameReference() *conversion.Conversion {
+	if d.policy.Rules(d.claim.EventType).KeySet().Has(conversion.KeyReferenceID) {
+		return d.found.Prior
 	}
+	return d.found.Referenced
+}
+
+// clues begins a sentence with what of the row means its call.
+func (d *decider) clues() string {
+	if d.claim.CallIDs.Given() {
+		return "The row's ids mean"
+	}
+	return "The start time means"
 }
 
 // decider carries one claim through its decision.
@@ -70,7 +91,13 @@ type decider struct {
 	policy  Policy
 	id      int64
 	outcome conversion.Outcome
-	newKey  conversion.Key
+}
+
+// meet notes the call that the row turned out to be about.
+func (d *decider) meet(call *conversion.Call) {
+	if call != nil {
+		d.outcome.CallID, d.outcome.CallStart = call.CallID, call.Start
+	}
 }
 
 func (d *decider) reject(code conversion.Code, column, value, format string, args ...any) Decision {
@@ -80,59 +107,6 @@ func (d *decider) reject(code conversion.Code, column, value, format string, arg
 	return Decision{Outcome: d.outcome}
 }
 
-// unmatched rejects a claim without a call, or has it wait for a call that may
-// still come.
-func (d *decider) unmatched() Decision {
-	match := d.found.Match
-	d.outcome.Near = match.Tied
-	wait := d.policy.Account.WaitForCalls
-	decision := d.reject(match.Code, "start_time", "", "%s", match.Sentence)
-	if match.Code == conversion.CallNotFound && wait > 0 && d.claim.Start.First.To > d.policy.Now-millis(wait) {
-		decision.Outcome.Verdict = conversion.Waiting
-		until := d.claim.Start.First.From + millis(wait)
-		decision.Outcome.Message += fmt.Sprintf(" The row waits for the call until %s.", d.policy.clock(until))
-	}
-	return decision
-}
-
-// addressed updates the conversion that the claim names.
-func (d *decider) addressed() Decision {
-	parent := d.found.Parent
-	if parent == nil {
-		return d.reject(conversion.ConversionNotFound, "parent_reference_id", d.claim.ParentReferenceID,
-			"No conversion has reference_id %q. Send that one first, or correct parent_reference_id.", d.claim.ParentReferenceID)
-	}
-	if call := d.found.Match.Call; call != nil && parent.Call != 0 && call.ID != parent.Call {
-		d.meet(call)
-		return d.reject(conversion.CluesConflict, "parent_reference_id", d.claim.ParentReferenceID,
-			"The start time means call %s, but parent_reference_id %q names conversion %d on another call. Correct one of them.",
-			call.CallID, d.claim.ParentReferenceID, parent.ID)
-	}
-	d.meet(d.found.ParentCall)
-	return d.update(parent, d.found.ParentCall)
-}
-
-// byKey decides a claim by what is held under its key.
-func (d *decider) byKey(call *conversion.Call) Decision {
-	rules, _ := d.policy.Account.RulesFor(d.claim.EventType)
-	for _, part := range rules.Key {
-		if part == conversion.KeyReferenceID && d.claim.ReferenceID == "" {
-			return d.reject(conversion.OptionMissing, "reference_id", "", "reference_id is blank, and the account tells conversions apart by it. Fill it in.")
-		}
-	}
-	prior := d.found.Prior
-	switch {
-	case !rules.Idempotent() && !rules.ApplyRepeats && d.found.Repeated != nil:
-		return d.leave(conversion.Unchanged, d.found.Repeated, "An earlier file had this very row, and it was applied then.")
-	case prior == nil || rules.Mode == conversion.ModeCreate:
-		return d.create(call)
-	case rules.Mode == conversion.ModeIgnore:
-		return d.leave(conversion.Ignored, prior, fmt.Sprintf("Conversion %d is already held for this (line %d of upload %d), and repeats are ignored.",
-			prior.ID, conversion.LineOf(prior.ID), conversion.UploadOf(prior.ID)))
-	}
-	return d.update(prior, call)
-}
-
 // leave is the decision to leave a conversion as it is.
 func (d *decider) leave(verdict conversion.Verdict, held *conversion.Conversion, why string) Decision {
 	d.outcome.Verdict, d.outcome.Message = verdict, why
@@ -140,101 +114,233 @@ func (d *decider) leave(verdict conversion.Verdict, held *conversion.Conversion,
 	return Decision{Outcome: d.outcome}
 }
 
+// apply is the decision to change a conversion, unless its day is closed.
+func (d *decider) apply(verdict conversion.Verdict, prior, after *conversion.Conversion, rule string) Decision {
+	effective, fault := d.effective(prior, after)
+	if fault != "" {
+		return d.reject(conversion.PeriodLocked, "", "", "%s", fault)
+	}
+	change := &conversion.Change{ID: d.id, Conversion: after.ID, Verdict: verdict, At: d.policy.Now, Effective: effective, After: after.Standing, Rule: rule}
+	if prior != nil {
+		change.Seq, change.Before, change.Details = prior.Changes, prior.Standing, after.Since(prior.Details)
+	}
+	after.Changes++
+	d.outcome.Verdict, d.outcome.ConversionID, d.outcome.Rule = verdict, after.ID, rule
+	d.outcome.Message = d.found.Match.Note
+	d.outcome.PayoutBefore, d.outcome.PayoutAfter = change.Before.Payout, change.After.Payout
+	return Decision{Outcome: d.outcome, Change: change, Conversion: after}
+}
+
+// effective is the day that a change counts from, or why it can't: a closed
+// period takes no changes, and a conversion of one only such that say which open
+// day they count for.
+func (d *decider) effective(prior, after *conversion.Conversion) (day int, fault string) {
+	account, effect := d.policy.Account, d.claim.Effect
+	own := account.Day(after.OccurredAt)
+	switch {
+	case effect.On == conversion.OnCustom:
+		day = effect.Custom
+	case effect.On == conversion.OnConversion || prior == nil:
+		day = own
+	default:
+		day = account.Day(d.policy.Now)
+	}
+	closed := account.LockBefore
+	switch {
+	case day < closed:
+		return 0, fmt.Sprintf("This would count for %s, but the days before %s are closed. %s", dayName(day), dayName(closed), cureForLock)
+	case prior != nil && own < closed && effect.On == "":
+		return 0, fmt.Sprintf("Conversion %d is of %s, and the days before %s are closed. %s", prior.ID, dayName(own), dayName(closed), cureForLock)
+	}
+	return day, ""
+}
+
+const cureForLock = "Have it count for an open day (effective_date_option), or have lock_before set back."
+
+// dayName writes a day as 2026-03-31.
+func dayName(day int) string { return fmt.Sprintf("%04d-%02d-%02d", day/10000, day/100%100, day%100) }
+
+// withCost adds what the row says of its call's cost to a decision that stands.
+func (d *decider) withCost(decision Decision) Decision {
+	call, cost := d.found.Match.Call, d.claim.CallCost
+	if verdict := decision.Outcome.Verdict; !cost.Given || call == nil || call.Cost == cost || verdict == conversion.Rejected || verdict == conversion.Waiting {
+		return decision
+	}
+	decision.Cost = &conversion.CallCost{ID: d.id, Call: call.ID, Before: call.Cost, After: cost}
+	said := fmt.Sprintf("call cost %s → %s", nothing(call.Cost), cost)
+	decision.Outcome.Rule = strings.TrimPrefix(decision.Outcome.Rule+"; "+said, "; ")
+	if decision.Outcome.Verdict == conversion.Unchanged {
+		decision.Outcome.Verdict = conversion.Updated
+	}
+	return decision
+}
+
+// unmatched rejects a claim without a call, or has it wait for a call that may
+// still come.
+func (d *decider) unmatched() Decision {
+	match := d.found.Match
+	d.outcome.Near = match.Tied
+	column := "start_time"
+	if !d.claim.Start.Given() {
+		column = ""
+	}
+	decision := d.reject(match.Code, column, "", "%s", match.Sentence)
+	if until := d.waitsUntil(); match.Code == conversion.CallNotFound && until > d.policy.Now {
+		decision.Outcome.Verdict = conversion.Waiting
+		decision.Outcome.Message += fmt.Sprintf(" The row waits for the call until %s.", d.policy.clock(until))
+	}
+	return decision
+}
+
+// waitsUntil is how long a call is waited for: from when the row says that it
+// started, else from when the row came.
+func (d *decider) waitsUntil() conversion.Millis {
+	wait := millis(d.policy.Account.WaitForCalls)
+	switch {
+	case wait == 0:
+		return 0
+	case d.claim.Start.Given():
+		return d.claim.Start.First.To + wait
+	}
+	return d.policy.received() + wait
+}
+
+// byKey decides a claim by what is held under its key.
+func (d *decider) byKey(call *conversion.Call) Decision {
+	rules := d.policy.Rules(d.claim.EventType)
+	if decision, incomplete := d.keyless(rules); incomplete {
+		return decision
+	}
+	prior := d.found.Prior
+	if d.found.Repeated != nil && Adds(d.claim, d.policy) {
+		return d.again()
+	}
+	if prior == nil {
+		return d.create(call)
+	}
+	switch rules.Mode {
+	case conversion.ModeCreate, conversion.ModeCreateMarked:
+		return d.create(call)
+	case conversion.ModeIgnore:
+		return d.ignore(prior, "Conversion %d is already held for this (line %d of upload %d), and repeats are ignored.")
+	case conversion.ModeIgnoreSameEvent:
+		return d.ignore(prior, "Conversion %d has this event id already (line %d of upload %d), and repeats are ignored by it.")
+	case conversion.ModeIncrementPayout:
+		return d.increment(prior, call)
+	}
+	return d.update(prior, call)
+}
+
+func (d *decider) again() Decision {
+	return d.leave(conversion.Unchanged, d.found.Repeated, "An earlier file had this very row, and it was applied then.")
+}
+
+func (d *decider) ignore(prior *conversion.Conversion, why string) Decision {
+	return d.leave(conversion.Ignored, prior, fmt.Sprintf(why, prior.ID, conversion.LineOf(prior.ID), conversion.UploadOf(prior.ID)))
+}
+
+// keyless rejects a claim that lacks what conversions are told apart by.
+func (d *decider) keyless(rules conversion.DuplicateRules) (Decision, bool) {
+	switch key := rules.KeySet(); {
+	case d.claim.ReferenceID == "" && key.Has(conversion.KeyReferenceID):
+		return d.reject(conversion.OptionMissing, "reference_id", "", "reference_id is blank, and the account tells conversions apart by it. Fill it in."), true
+	case d.claim.EventID == "" && key.Has(conversion.KeyEventID) && (rules.Mode == conversion.ModeIgnoreSameEvent || !key.Has(conversion.KeyCall)):
+		return d.reject(conversion.EventIDMissing, "event_id", "", "event_id is blank, and the account tells repeats apart by it. Fill it in."), true
+	}
+	return Decision{}, false
+}
+
 // create makes a new conversion.
 func (d *decider) create(call *conversion.Call) Decision {
-	claim := d.claim
-	made := &conversion.Conversion{
-		ID: d.id, Key: KeyOf(claim, call, d.policy), Changes: 1, OccurredAt: d.policy.Now, Sale: claim.Sale,
-		Details: conversion.Details{
-			ReferenceID: claim.ReferenceID, EventType: claim.EventType, ReasonCode: claim.ReasonCode,
-			SKUs: claim.SKUs, Quantities: claim.Quantities, Campaign: claim.Campaign, Publisher: claim.Publisher, Customer: claim.Customer,
-		},
+	made := d.fresh(call)
+	rule := d.earn(made, call)
+	verdict := conversion.Created
+	if d.policy.Rules(made.EventType).Mode == conversion.ModeCreateMarked {
+		made.Repeat = conversion.RepeatNew
+		if d.found.Prior != nil {
+			made.Repeat, verdict = conversion.RepeatRepeated, conversion.Repeated
+		}
 	}
 	if d.found.Prior != nil {
 		made.Nth = d.found.Prior.Nth + 1
 	}
-	switch {
-	case call != nil:
+	return d.apply(verdict, nil, made, rule)
+}
+
+// fresh is the conversion that the claim alone would make.
+func (d *decider) fresh(call *conversion.Call) *conversion.Conversion {
+	claim := d.claim
+	made := &conversion.Conversion{
+		ID: d.id, Key: KeyOf(claim, call, d.policy), KeyedBy: d.policy.Rules(claim.EventType).KeySet(),
+		OccurredAt: d.policy.received(), Standing: claim.Standing, Details: claim.Details,
+	}
+	made.Note = claim.Effect.Note
+	made.Status = cmp.Or(made.Status, d.policy.Account.DefaultStatus)
+	if call != nil {
 		made.Call, made.OccurredAt = call.ID, call.Start
 		made.Campaign, made.Publisher = cmp.Or(made.Campaign, call.Campaign), cmp.Or(made.Publisher, call.Publisher)
-	case claim.Start.Given():
+	}
+	switch {
+	case claim.Event.Given():
+		made.OccurredAt = claim.Event.First.From
+	case call == nil && claim.Start.Given():
 		made.OccurredAt = claim.Start.First.From
 	}
-	var rule string
-	made.Payout, rule = payout(made, call, d.policy.Account)
-	change := &conversion.Change{
-		ID: d.id, Conversion: d.id, Verdict: conversion.Created, At: d.policy.Now, Effective: d.policy.Account.Day(made.OccurredAt),
-		SaleAfter: made.Sale, PayoutAfter: made.Payout, Rule: rule,
-	}
-	return d.applied(conversion.Created, made, change)
+	return made
 }
 
-// update replaces what the claim gives and leaves what it doesn't.
-func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) Decision {
-	claim := d.claim
-	if claim.Sale.Given && prior.Sale.Given && claim.Sale.Currency != prior.Sale.Currency {
-		return d.reject(conversion.CurrencyMismatch, "sale_currency", string(claim.Sale.Currency),
-			"Conversion %d is in %s and can't be changed to %s. Send the amount in %s.", prior.ID, prior.Sale.Currency, claim.Sale.Currency, prior.Sale.Currency)
+// earn has the rules say what a new conversion earns and pays, as far as its row
+// doesn't, and says how the payout came about.
+func (d *decider) earn(made *conversion.Conversion, call *conversion.Call) string {
+	var rules []string
+	if !made.Received.Given {
+		if received, rule := earned(made, call, d.policy.Account.Received); received.Given {
+			made.Received = received
+			rules = append(rules, "received "+rule)
+		}
+	}
+	if made.Payout.Given {
+		made.PayoutBy = conversion.PayoutByRow
+		return strings.Join(append(rules, fmt.Sprintf("payout %s from the row", made.Payout)), "; ")
+	}
+	paid, rule := payout(made, call, d.policy.Account)
+	made.Payout = paid
+	if rule != "" {
+		rules = append(rules, rule)
+	}
+	return strings.Join(rules, "; ")
+}
+
+// increment adds what the row pays to the payout that is held, and nothing else.
+func (d *decider) increment(prior *conversion.Conversion, call *conversion.Call) Decision {
+	if prior.Status == conversion.StatusReversed {
+		return d.reversed(prior)
+	}
+	alone := d.fresh(call)
+	rule := d.earn(alone, call)
+	added, held := alone.Payout, prior.Payout
+	switch {
+	case !added.Given || added.Minor == 0:
+		return d.leave(conversion.Unchanged, prior, "The row pays nothing, so there is nothing to add.")
+	case held.Given && held.Currency != added.Currency:
+		return d.wrongCurrency("payout", added.Currency, prior, held.Currency)
 	}
 	after := *prior
-	if claim.Sale.Given {
-		after.Sale = claim.Sale
+	after.Payout, after.PayoutBy = add(held, added), conversion.PayoutByRow
+	trace := fmt.Sprintf("increment_payout: %s + %s = %s", conversion.Cents(held.Minor, added.Currency), added, after.Payout)
+	if !d.claim.Payout.Given && rule != "" {
+		trace += "; " + rule
 	}
-	changes := replaceDetails(&after.Details, claim)
-	var paid string
-	if after.Sale != prior.Sale || len(changes) > 0 {
-		paid = d.repay(prior, &after, call)
-	}
-	if after == *prior {
-		return d.leave(conversion.Unchanged, prior, "")
-	}
-	rule := updateTrace(prior, &after, changes, paid)
-	after.Changes++
-	if before, now := keyOf(prior.Details, prior.Call, d.policy), keyOf(after.Details, after.Call, d.policy); before != now {
-		d.newKey = now
-	}
-	change := &conversion.Change{
-		ID: d.id, Conversion: prior.ID, Seq: prior.Changes, Verdict: conversion.Updated, At: d.policy.Now, Effective: d.policy.Account.Day(d.policy.Now),
-		SaleBefore: prior.Sale, SaleAfter: after.Sale, PayoutBefore: prior.Payout, PayoutAfter: after.Payout,
-		Details: changes, Rule: rule,
-	}
-	return d.applied(conversion.Updated, &after, change)
+	return d.apply(conversion.Incremented, prior, &after, trace)
 }
 
-// repay computes the payout of a changed conversion and says how it came about;
-// "" if it stays as it was. A payout keeps the currency it began with.
-func (d *decider) repay(prior, after *conversion.Conversion, call *conversion.Call) string {
-	paid, rule := payout(after, call, d.policy.Account)
-	switch held := prior.Payout; {
-	case held.Given && !paid.Given:
-		paid = conversion.Cents(0, held.Currency)
-	case held.Given && paid.Currency != held.Currency:
-		return fmt.Sprintf("payout kept: %s %s can't take the place of %s %s", paid, paid.Currency, held, held.Currency)
-	}
-	if after.Payout = paid; paid == prior.Payout {
-		return ""
-	}
-	return rule
+func (d *decider) wrongCurrency(column string, given conversion.Currency, held *conversion.Conversion, its conversion.Currency) Decision {
+	return d.reject(conversion.CurrencyMismatch, column+"_currency", string(given),
+		"Conversion %d is in %s and can't be changed to %s. Send the amount in %s.", held.ID, its, given, its)
 }
 
-// updateTrace says what an update changed, and then what it pays.
-func updateTrace(prior, after *conversion.Conversion, changes []conversion.DetailChange, paid string) string {
-	var parts []string
-	if after.Sale != prior.Sale {
-		parts = append(parts, fmt.Sprintf("sale %s → %s", nothing(prior.Sale), after.Sale))
-	}
-	for _, c := range changes {
-		if c.Name == "customer" { // people's names and addresses stay out of traces
-			parts = append(parts, "customer data")
-			continue
-		}
-		parts = append(parts, fmt.Sprintf("%s %s → %s", c.Name, cmp.Or(c.Before, "none"), cmp.Or(c.After, "none")))
-	}
-	trace := "update: " + strings.Join(parts, ", ")
-	if paid != "" {
-		trace += "; " + paid
-	}
-	return trace
+func add(held, added conversion.Amount) conversion.Amount {
+	return conversion.Cents(held.Minor+added.Minor, added.Currency)
 }
 
 func nothing(a conversion.Amount) string {
@@ -242,71 +348,4 @@ func nothing(a conversion.Amount) string {
 		return "none"
 	}
 	return a.String()
-}
-
-// replaceDetails puts the details that a claim gives in place of those held and
-// lists what changed. Quantities belong to their SKUs and go with them.
-func replaceDetails(details *conversion.Details, claim *conversion.Claim) []conversion.DetailChange {
-	var changes []conversion.DetailChange
-	newItems := claim.SKUs != "" && claim.SKUs != details.SKUs
-	reference := claim.ReferenceID
-	if claim.ParentReferenceID != "" && details.ReferenceID != "" {
-		reference = "" // the parent goes on being found under its own
-	}
-	for _, part := range []struct {
-		name  string
-		held  *string
-		given string
-	}{
-		{"reference_id", &details.ReferenceID, reference},
-		{"event_type", &details.EventType, claim.EventType},
-		{"reason_code", &details.ReasonCode, claim.ReasonCode},
-		{"sku_list", &details.SKUs, claim.SKUs},
-		{"quantity_list", &details.Quantities, claim.Quantities},
-		{"campaign", &details.Campaign, claim.Campaign},
-		{"publisher", &details.Publisher, claim.Publisher},
-		{"customer", &details.Customer, mergeCustomer(details.Customer, claim.Customer)},
-	} {
-		cleared := newItems && part.held == &details.Quantities
-		if (part.given != "" || cleared) && part.given != *part.held {
-			changes = append(changes, conversion.DetailChange{Name: part.name, Before: *part.held, After: part.given})
-			*part.held = part.given
-		}
-	}
-	return changes
-}
-
-// mergeCustomer puts what a claim says of a customer over what is held, field by
-// field: a blank leaves a field alone. Both are JSON objects of texts, or "".
-func mergeCustomer(held, given string) string {
-	if held == "" || given == "" {
-		return given
-	}
-	merged := map[string]string{}
-	for _, text := range []string{held, given} {
-		if json.Unmarshal([]byte(text), &merged) != nil {
-			return given
-		}
-	}
-	text, _ := json.Marshal(merged) // a map of strings always marshals
-	return string(text)
-}
-
-func (d *decider) applied(verdict conversion.Verdict, after *conversion.Conversion, change *conversion.Change) Decision {
-	d.outcome.Verdict, d.outcome.ConversionID = verdict, after.ID
-	d.outcome.PayoutBefore, d.outcome.PayoutAfter = change.PayoutBefore, change.PayoutAfter
-	d.outcome.Rule = change.Rule
-	return Decision{Outcome: d.outcome, Change: change, Conversion: after, NewKey: d.newKey}
-}
-
-// Returns says if a change sets the sale back to what it was before another
-// file changed it: an older file that was sent late looks like this.
-func Returns(change *conversion.Change, earlier []*conversion.Change) string {
-	for _, e := range earlier {
-		sameFile := conversion.UploadOf(e.ID) == conversion.UploadOf(change.ID)
-		if !sameFile && e.Verdict == conversion.Updated && e.SaleBefore == change.SaleAfter && e.SaleBefore != e.SaleAfter && change.SaleAfter.Given {
-			return fmt.Sprintf("This sets the sale back to %s, which upload %d had changed to %s.", change.SaleAfter, conversion.UploadOf(e.ID), e.SaleAfter)
-		}
-	}
-	return ""
 }

@@ -10,22 +10,21 @@ import (
 // KeyOf returns what makes two rows speak of the same conversion. call is nil
 // for a web conversion, which is bound to its reference id instead.
 func KeyOf(claim *conversion.Claim, call *conversion.Call, policy Policy) conversion.Key {
-	said := conversion.Details{
-		ReferenceID: claim.ReferenceID, EventType: claim.EventType, ReasonCode: claim.ReasonCode, SKUs: claim.SKUs,
-		Campaign: claim.Campaign, Publisher: claim.Publisher,
-	}
+	rules := policy.Rules(claim.EventType)
 	if call == nil {
-		return keyOf(said, 0, policy)
+		return keyOf(&claim.Details, 0, rules.KeySet(), policy)
 	}
-	return keyOf(said, call.ID, policy)
+	return keyOf(&claim.Details, call.ID, rules.KeySet(), policy)
 }
 
-func keyOf(of conversion.Details, call int64, policy Policy) conversion.Key {
-	rules, _ := policy.Account.RulesFor(of.EventType)
+func keyOf(of *conversion.Details, call int64, by conversion.KeySet, policy Policy) conversion.Key {
 	h := newDigest()
 	h.text(policy.Account.ID)
-	for _, part := range rules.Key {
-		h.text(string(part))
+	h.number(int64(by))
+	for bit, part := range conversion.KeyParts {
+		if by&(1<<bit) == 0 {
+			continue
+		}
 		switch part {
 		case conversion.KeyCall:
 			if call != 0 {
@@ -41,9 +40,24 @@ func keyOf(of conversion.Details, call int64, policy Policy) conversion.Key {
 			h.text(of.ReasonCode)
 		case conversion.KeyReferenceID:
 			h.text(of.ReferenceID)
+		case conversion.KeyEventID:
+			h.text(of.EventID)
 		}
 	}
 	return conversion.Key(h.sum())
+}
+
+// Adds reports whether applying a row twice would add something: then it is
+// remembered, and applied once for an account.
+func Adds(claim *conversion.Claim, policy Policy) bool {
+	rules := policy.Rules(claim.EventType)
+	if rules.Repeats == conversion.RepeatsApply {
+		return false
+	}
+	if claim.Names.Given() {
+		return claim.Effect.Adds()
+	}
+	return !rules.Idempotent()
 }
 
 // Fingerprint returns the digest of all that a claim says; ordinal counts the
@@ -51,14 +65,26 @@ func keyOf(of conversion.Details, call int64, policy Policy) conversion.Key {
 func Fingerprint(claim *conversion.Claim, account string, ordinal int) conversion.Fingerprint {
 	h := newDigest()
 	h.text(account)
-	for _, reading := range []conversion.Span{claim.Start.First, claim.Start.Second} {
-		h.number(int64(reading.From), int64(reading.To))
+	h.text(claim.CallIDs[:]...)
+	for _, when := range []conversion.When{claim.Start, claim.Event} {
+		for _, reading := range []conversion.Span{when.First, when.Second} {
+			h.number(int64(reading.From), int64(reading.To))
+		}
 	}
 	h.number(int64(claim.Caller), int64(claim.Called), int64(claim.Duration), flag(claim.HasDuration), flag(claim.Web))
-	h.text(claim.ReferenceID, claim.ParentReferenceID, claim.EventType, claim.ReasonCode, claim.SKUs, claim.Quantities)
-	h.number(claim.Sale.Minor, flag(claim.Sale.Given))
-	h.text(string(claim.Sale.Currency), claim.Campaign, claim.Publisher, claim.Customer)
-	h.number(int64(ordinal))
+	name, effect := &claim.Names, &claim.Effect
+	h.text(name.Column, name.Reference, name.EventType, name.Campaign)
+	h.number(name.ID, flag(name.ByCall))
+	h.amount(claim.Sale, claim.Received, claim.Payout, claim.CallCost)
+	h.text(string(claim.Status))
+	for _, part := range claim.Parts() {
+		h.text(*part.Value)
+	}
+	for _, set := range []bool{effect.AddSale, effect.AddReceived, effect.AddPayout, effect.CostOnly, effect.Link, effect.KeepPayout, effect.Repay, effect.Reverse} {
+		h.number(flag(set))
+	}
+	h.text(string(effect.On), effect.Note, effect.ItemSKUs, effect.ItemAmounts, effect.ItemQuantities)
+	h.number(int64(effect.Custom), int64(ordinal))
 	return conversion.Fingerprint(h.sum())
 }
 
@@ -73,7 +99,7 @@ func flag(set bool) int64 {
 // its length, so that no two lists of texts run together to the same bytes.
 type digest struct{ bytes []byte }
 
-func newDigest() *digest { return &digest{make([]byte, 0, 192)} }
+func newDigest() *digest { return &digest{make([]byte, 0, 512)} }
 
 func (d *digest) text(texts ...string) {
 	for _, text := range texts {
@@ -85,6 +111,13 @@ func (d *digest) text(texts ...string) {
 func (d *digest) number(numbers ...int64) {
 	for _, n := range numbers {
 		d.bytes = binary.LittleEndian.AppendUint64(d.bytes, uint64(n))
+	}
+}
+
+func (d *digest) amount(amounts ...conversion.Amount) {
+	for _, a := range amounts {
+		d.number(a.Minor, flag(a.Given))
+		d.text(string(a.Currency))
 	}
 }
 

@@ -13,11 +13,35 @@ import (
 	"calltally/conversion"
 )
 
-// Policy is the account's rules and the moment they are applied at.
+// Policy is the rules that hold for an upload, and the moments they are applied
+// at.
 type Policy struct {
 	Account *conversion.Account
-	Now     conversion.Millis
+	// Source are the duplicate rules of the place the upload came from, DialectKey
+	// the key that its dialect tells conversions apart by; zero where they leave it
+	// to others.
+	Source     conversion.DuplicateRules
+	DialectKey []conversion.KeyPart
+	// Received is when the upload came: rows are judged as of then. 0 means Now.
+	Received conversion.Millis
+	Now      conversion.Millis
 }
+
+// Rules are the duplicate rules of an event type: its own prevail over the
+// source's, those over the account's, those over the dialect's.
+func (p Policy) Rules(eventType string) conversion.DuplicateRules {
+	rules := p.Source.Over(p.Account.Duplicates.Over(conversion.DuplicateRules{Key: p.DialectKey, Mode: conversion.ModeUpdate, Repeats: conversion.RepeatsOnce}))
+	if t := p.Account.EventType(eventType); t != nil && eventType != "" {
+		rules = t.Duplicates.Over(rules)
+	}
+	if len(rules.Key) == 0 {
+		rules.Key = conversion.DefaultKey
+	}
+	return rules
+}
+
+// received is when the upload came.
+func (p Policy) received() conversion.Millis { return cmp.Or(p.Received, p.Now) }
 
 // durationWeight is how many seconds of start time one second of duration
 // counts for: Invoca's documented weight.
@@ -29,22 +53,39 @@ type Match struct {
 	// Code and Sentence say why there is no call.
 	Code     conversion.Code
 	Sentence string
-	// Tied are the calls that can't be told apart.
+	// Tied are the calls that can't be told apart, or contradict each other.
 	Tied []conversion.NearMiss
+	// Note says how the call was found, where that is worth telling.
+	Note string
 }
 
 // Searches returns where to look for a claim's call. A claim that names its
 // conversion directly, or has no call, needs none.
 func Searches(claim *conversion.Claim, policy Policy) []conversion.CallSearch {
-	if claim.Web || !claim.Start.Given() {
+	if claim.Web {
 		return nil
 	}
-	window := windowFor(claim, policy)
 	var searches []conversion.CallSearch
+	for kind, id := range claim.CallIDs {
+		if id != "" {
+			searches = append(searches, conversion.CallSearch{Kind: conversion.CallIDKind(kind), ID: id})
+		}
+	}
+	if byEventTime(claim, policy) {
+		event := claim.Event.First
+		return append(searches, conversion.CallSearch{Caller: claim.Caller, From: event.From - millis(policy.Account.Match.Lookback), To: event.To, Latest: true})
+	}
+	window := windowFor(claim, policy)
 	for _, reading := range claim.Start.Readings() {
 		searches = append(searches, conversion.CallSearch{Caller: claim.Caller, From: reading.From - window, To: reading.To + window})
 	}
 	return searches
+}
+
+// byEventTime reports whether a claim's call can only be told by its caller and
+// by when the event took place.
+func byEventTime(claim *conversion.Claim, policy Policy) bool {
+	return policy.Account.Match.ByEventTime && !claim.CallIDs.Given() && !claim.Start.Given() && claim.Caller != 0 && claim.Event.Given() && !claim.Event.Twice()
 }
 
 func windowFor(claim *conversion.Claim, policy Policy) conversion.Millis {
@@ -59,9 +100,20 @@ func millis(d time.Duration) conversion.Millis { return conversion.Millis(d.Mill
 // FindCall chooses the call that a claim means among those that the searches
 // found. It never guesses: of two calls that are about as near, it takes none.
 func FindCall(claim *conversion.Claim, calls []conversion.Call, policy Policy) Match {
+	if claim.CallIDs.Given() {
+		return byID(claim, calls, policy)
+	}
 	if match, decided := checkAge(claim, policy); decided {
 		return match
 	}
+	if byEventTime(claim, policy) {
+		return latestBefore(claim, calls, policy)
+	}
+	return byStart(claim, calls, policy)
+}
+
+// byStart chooses the call that started nearest to the row's time.
+func byStart(claim *conversion.Claim, calls []conversion.Call, policy Policy) Match {
 	var found Match
 	for _, reading := range claim.Start.Readings() {
 		match := nearest(claim, reading, calls, policy)
@@ -85,11 +137,16 @@ func FindCall(claim *conversion.Claim, calls []conversion.Call, policy Policy) M
 func checkAge(claim *conversion.Claim, policy Policy) (Match, bool) {
 	const skew = 5 * time.Minute // clocks differ
 	lookback := policy.Account.Match.Lookback
-	switch start := claim.Start.First; {
-	case lookback > 0 && start.To < policy.Now-millis(lookback):
+	start := claim.Start.First
+	if !claim.Start.Given() {
+		start = claim.Event.First
+	}
+	switch {
+	case start == conversion.Span{}:
+	case lookback > 0 && start.To < policy.received()-millis(lookback):
 		return Match{Code: conversion.CallTooOld, Sentence: fmt.Sprintf("The call of %s is older than the %s that are looked back over. Ask for a longer lookback if it should count.",
 			policy.clock(start.From), days(lookback))}, true
-	case start.From > policy.Now+millis(skew):
+	case start.From > policy.received()+millis(skew):
 		return Match{Code: conversion.CallInFuture, Sentence: fmt.Sprintf("The call of %s has not taken place yet. Check the date and the time zone.", policy.clock(start.From))}, true
 	}
 	return Match{}, false
@@ -169,11 +226,13 @@ func agreesOnNumbers(claim *conversion.Claim, call *conversion.Call) bool {
 	return claim.Called == 0 || call.Called == 0 || call.Called == claim.Called
 }
 
+// mostTied is how many calls that can't be told apart are listed.
+const mostTied = 5
+
 func ambiguous(claim *conversion.Claim, reading conversion.Span, ranked []candidate, margin int64, policy Policy) Match {
-	const most = 5
 	match := Match{Code: conversion.CallAmbiguous, Sentence: fmt.Sprintf("%s lie about equally near to %s; the nearest must be %s nearer than the next. %s",
 		capital(conversion.Count(len(ranked), "call")), policy.written(reading), seconds(margin), cureForTie(claim, reading, ranked))}
-	for _, c := range ranked[:min(len(ranked), most)] {
+	for _, c := range ranked[:min(len(ranked), mostTied)] {
 		match.Tied = append(match.Tied, conversion.NearMiss{CallID: c.call.CallID, Why: fmt.Sprintf("started %s, %s%s", policy.clock(c.call.Start), howFar(reading, c.call.Start), durationOf(claim, c.call))})
 	}
 	return match
@@ -216,11 +275,8 @@ func howFar(written conversion.Span, at conversion.Millis) string {
 
 // twice is the match of a time that occurs twice with a call each time.
 func twice(claim *conversion.Claim, a, b *conversion.Call, policy Policy) Match {
-	match := Match{Code: conversion.CallAmbiguous, Sentence: "Clocks were put back over this time, so it occurs twice, and there is a call each time. Add the offset to the time."}
-	for _, call := range []*conversion.Call{a, b} {
-		match.Tied = append(match.Tied, conversion.NearMiss{CallID: call.CallID, Why: "started " + policy.clock(call.Start)})
-	}
-	return match
+	return Match{Code: conversion.CallAmbiguous, Sentence: "Clocks were put back over this time, so it occurs twice, and there is a call each time. Add the offset to the time.",
+		Tied: listed([]*conversion.Call{a, b}, policy)}
 }
 
 func notFound(claim *conversion.Claim, policy Policy) string {

@@ -89,6 +89,10 @@ func missedBy(claim *conversion.Claim, call *conversion.Call, policy Policy) (mi
 	shift, shifted := zoneShift(signed, claim.Caller != 0)
 	shifted = shifted && agreesOnNumbers(claim, call)
 	switch {
+	case claim.CallIDs.Given() && sameCaller && off <= window && agreesOnNumbers(claim, call):
+		m.rank = 1
+		m.why = fmt.Sprintf("started %s, %s, but has another id", policy.clock(call.Start), far)
+		return m, true
 	case sameCaller && off <= window:
 		m.rank = 1
 		m.why = fmt.Sprintf("started %s, %s, but %s was dialled", policy.clock(call.Start), far, call.Called)

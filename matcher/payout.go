@@ -9,19 +9,39 @@ import (
 	"calltally/conversion"
 )
 
-// payout says what a conversion pays and why: the first rule whose conditions
-// it meets. No rule pays nothing.
+// payout says what a conversion pays and why. No rule pays nothing.
 func payout(c *conversion.Conversion, call *conversion.Call, account *conversion.Account) (conversion.Amount, string) {
-	for i := range account.Payouts {
-		rule := &account.Payouts[i]
-		if meets(c, call, rule) {
-			return pay(c, rule)
-		}
+	paid, rule := earned(c, call, account.Payouts)
+	if rule == "" && len(account.Payouts) > 0 {
+		return paid, "no payout rule fits"
 	}
-	if len(account.Payouts) > 0 {
-		return conversion.Amount{}, "no payout rule fits"
+	return paid, rule
+}
+
+// earned is what the rule that fits makes of a conversion, and how.
+func earned(c *conversion.Conversion, call *conversion.Call, rules []conversion.PayoutRule) (conversion.Amount, string) {
+	if rule, ok := fitting(c, call, rules); ok {
+		return pay(c, rule)
 	}
 	return conversion.Amount{}, ""
+}
+
+// fitting is the first rule whose conditions a conversion meets.
+func fitting(c *conversion.Conversion, call *conversion.Call, rules []conversion.PayoutRule) (*conversion.PayoutRule, bool) {
+	for i := range rules {
+		if meets(c, call, &rules[i]) {
+			return &rules[i], true
+		}
+	}
+	return nil, false
+}
+
+// share is what a percentage is of.
+func share(c *conversion.Conversion, rule *conversion.PayoutRule) conversion.Amount {
+	if rule.OfReceived {
+		return c.Received
+	}
+	return c.Sale
 }
 
 // meets reports whether a conversion meets all of a rule's conditions. A rule
@@ -33,8 +53,8 @@ func meets(c *conversion.Conversion, call *conversion.Call, rule *conversion.Pay
 		len(rule.SKUs) > 0 && !sharesSKU(rule.SKUs, c.SKUs),
 		!like(rule.Campaign, c.Campaign),
 		!like(rule.Publisher, c.Publisher),
-		rule.HasPercent && !c.Sale.Given,
-		rule.HasPercent && rule.Cap.Given && rule.Cap.Currency != c.Sale.Currency,
+		rule.HasPercent && !share(c, rule).Given,
+		rule.HasPercent && rule.Cap.Given && rule.Cap.Currency != share(c, rule).Currency,
 		rule.MinSale.Given && (!c.Sale.Given || rule.MinSale.Currency != c.Sale.Currency || c.Sale.Minor < rule.MinSale.Minor),
 		rule.MinDuration > 0 && (call == nil || float64(call.Duration) < rule.MinDuration.Seconds()):
 		return false
@@ -60,8 +80,9 @@ func pay(c *conversion.Conversion, rule *conversion.PayoutRule) (conversion.Amou
 	if !rule.HasPercent {
 		return rule.Fixed, fmt.Sprintf("fixed %s", rule.Fixed)
 	}
-	amount := c.Sale.Percent(rule.Percent)
-	trace := fmt.Sprintf("%s%% of %s = %s", rule.Percent, c.Sale, amount)
+	of := share(c, rule)
+	amount := of.Percent(rule.Percent)
+	trace := fmt.Sprintf("%s%% of %s = %s", rule.Percent, of, amount)
 	if rule.Cap.Given && amount.Minor > rule.Cap.Minor {
 		return rule.Cap, fmt.Sprintf("%s, capped at %s", trace, rule.Cap)
 	}

@@ -61,7 +61,7 @@ func TestPayouts(t *testing.T) {
 			p, c := policy(t), call(1, after(0))
 			p.Account.Payouts = test.rules
 			d := newBook(t, p).decide(test.claim, &c)
-			if d.Conversion.Payout != test.payout || d.Outcome.PayoutAfter != test.payout || d.Change.PayoutAfter != test.payout {
+			if d.Conversion.Payout != test.payout || d.Outcome.PayoutAfter != test.payout || d.Change.After.Payout != test.payout {
 				t.Errorf("payout %+v, want %+v", d.Conversion.Payout, test.payout)
 			}
 			if d.Outcome.Rule != test.rule {
@@ -119,7 +119,7 @@ func TestPayoutConditions(t *testing.T) {
 func TestAWebConversionHasNoDuration(t *testing.T) {
 	p := policy(t)
 	p.Account.Payouts = []conversion.PayoutRule{fixed(500, func(r *conversion.PayoutRule) { r.MinDuration = time.Second })}
-	claim := conversion.Claim{Web: true, Campaign: "C", Publisher: "P", Sale: usd(1)}
+	claim := conversion.Claim{Web: true, Standing: conversion.Standing{Sale: usd(1)}, Details: conversion.Details{Campaign: "C", Publisher: "P"}}
 	if d := newBook(t, p).decide(claim, nil); d.Conversion.Payout.Given {
 		t.Errorf("pays %s", d.Conversion.Payout)
 	}

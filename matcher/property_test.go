@@ -43,7 +43,8 @@ func randomClaim(r *rand.Rand) conversion.Claim {
 		claim.Start.Second = conversion.Span{From: claim.Start.First.From + 3_600_000, To: claim.Start.First.To + 3_600_000}
 	}
 	claim.ReferenceID = []string{"", "R1", "R2"}[r.IntN(3)]
-	claim.ParentReferenceID = []string{"", "", "", "R1"}[r.IntN(4)]
+	claim.EventID = []string{"", "E1", "E2", "E3"}[r.IntN(4)]
+	claim.Names = parent([]string{"", "", "", "R1"}[r.IntN(4)])
 	claim.ReasonCode = []string{"", "S", "R"}[r.IntN(3)]
 	claim.Web = r.IntN(8) == 0
 	if r.IntN(3) > 0 {
@@ -229,7 +230,7 @@ func TestDecideIsAFunction(t *testing.T) {
 	var inputs []input
 	worlds(t, func(_ *testing.T, r *rand.Rand, claim conversion.Claim, calls []conversion.Call) {
 		in := input{claim: claim, calls: calls, mode: conversion.Modes[r.IntN(len(conversion.Modes))]}
-		in.found = matcher.Candidates{Prior: randomConversion(r), Referenced: randomConversion(r), Parent: randomConversion(r), Repeated: randomConversion(r)}
+		in.found = matcher.Candidates{Prior: randomConversion(r), Referenced: randomConversion(r), Named: []*conversion.Conversion{randomConversion(r)}, Repeated: randomConversion(r)}
 		inputs = append(inputs, in)
 	})
 	decide := func(in input) decided {
@@ -310,7 +311,7 @@ func TestEveryChangeAddsUp(t *testing.T) {
 				continue
 			}
 			before := stands[d.Conversion.ID]
-			if d.Change.SaleBefore != before.Sale || d.Change.PayoutBefore != before.Payout || d.Change.SaleAfter != d.Conversion.Sale || d.Change.PayoutAfter != d.Conversion.Payout {
+			if d.Change.Before != before.Standing || d.Change.After != d.Conversion.Standing || !reflect.DeepEqual(d.Change.Details, d.Conversion.Since(before.Details)) && d.Change.Seq > 0 {
 				t.Fatalf("%s: change %+v\nof %+v\nto %+v", mode, d.Change, before, d.Conversion)
 			}
 			if ids[d.Change.ID] {

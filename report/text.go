@@ -79,7 +79,11 @@ func (v view) More() int { return v.problems() - len(v.Problems) }
 // Read says how the file was read, in one line.
 func (v view) Read() string {
 	reading := v.Upload.Reading
-	parts := []string{reading.Dialect, delimiterName(reading.Delimiter), reading.Encoding}
+	dialect := reading.Dialect
+	if reading.Why != "" {
+		dialect += " (told by " + reading.Why + ")"
+	}
+	parts := []string{dialect, delimiterName(reading.Delimiter), reading.Encoding}
 	if reading.Zone != "" {
 		parts = append(parts, "times in "+reading.Zone)
 	}

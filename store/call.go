@@ -11,11 +11,14 @@ import (
 	"calltally/conversion"
 )
 
-const callColumns = "id, call_id, transaction_id, click_id, start_ms, duration, caller, called, campaign, publisher, status, corrected"
+const callColumns = "id, call_id, transaction_id, external_id, click_id, start_ms, duration, caller, called, campaign, publisher, status, cost, cost_currency, corrected"
 
 func scanCall(rows *sql.Rows, before ...any) (conversion.Call, error) {
 	var c conversion.Call
-	err := rows.Scan(append(before, &c.ID, &c.CallID, &c.TransactionID, &c.ClickID, &c.Start, &c.Duration, &c.Caller, &c.Called, &c.Campaign, &c.Publisher, &c.Status, &c.Corrected)...)
+	var cost sql.NullInt64
+	var currency string
+	err := rows.Scan(append(before, &c.ID, &c.CallID, &c.TransactionID, &c.ExternalID, &c.ClickID, &c.Start, &c.Duration, &c.Caller, &c.Called, &c.Campaign, &c.Publisher, &c.Status, &cost, &currency, &c.Corrected)...)
+	c.Cost = amount(cost, currency)
 	return c, err
 }
 
@@ -26,10 +29,10 @@ func (s *Store) Calls(ctx context.Context, account string, searches []conversion
 	if err != nil || id == 0 {
 		return found, err
 	}
-	for _, byCaller := range []bool{true, false} {
-		chosen := choose(searches, byCaller)
-		query := "SELECT w.at, c." + joinColumns("c", callColumns) + " FROM w CROSS JOIN call c WHERE c.account = " + literal(id) + inSpan(byCaller)
-		err := lookup(ctx, s.read, "at, caller, lo, hi", query, len(chosen), searchArgs(searches, chosen), func(rows *sql.Rows) error {
+	for _, way := range ways {
+		chosen := way.choose(searches)
+		query := "SELECT w.at, c." + joinColumns("c", callColumns) + " FROM w CROSS JOIN call c WHERE c.account = " + literal(id) + way.where(literal(id))
+		err := lookup(ctx, s.read, "at, sought, lo, hi", query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
 			var at int
 			call, err := scanCall(rows, &at)
 			if err == nil {
@@ -44,32 +47,56 @@ func (s *Store) Calls(ctx context.Context, account string, searches []conversion
 	return found, nil
 }
 
-// choose returns the indexes of the searches with or without a caller, in the
-// order of the index that answers them.
-func choose(searches []conversion.CallSearch, byCaller bool) []int {
+// way is one way to look for calls: by an id, by caller and time, by time alone,
+// or the latest of a caller. Each is answered by an index of its own.
+type way struct {
+	id     string // the column of the id; "" to look by time
+	kind   conversion.CallIDKind
+	caller bool
+	latest bool
+}
+
+var ways = []way{
+	{id: "call_id", kind: conversion.CallRecord}, {id: "transaction_id", kind: conversion.CallTransaction},
+	{id: "external_id", kind: conversion.CallExternal}, {id: "click_id", kind: conversion.CallClick},
+	{caller: true}, {}, {caller: true, latest: true},
+}
+
+// choose returns the indexes of the searches that are to be answered this way, in
+// the order of its index.
+func (w way) choose(searches []conversion.CallSearch) []int {
 	var chosen []int
 	for i, search := range searches {
-		if (search.Caller != 0) == byCaller {
+		byID := search.ID != ""
+		if byID && w.id != "" && search.Kind == w.kind || !byID && w.id == "" && (search.Caller != 0) == w.caller && search.Latest == w.latest {
 			chosen = append(chosen, i)
 		}
 	}
 	slices.SortFunc(chosen, func(a, b int) int {
-		return cmp.Or(cmp.Compare(searches[a].Caller, searches[b].Caller), cmp.Compare(searches[a].From, searches[b].From))
+		return cmp.Or(cmp.Compare(searches[a].ID, searches[b].ID), cmp.Compare(searches[a].Caller, searches[b].Caller), cmp.Compare(searches[a].From, searches[b].From))
 	})
 	return chosen
 }
 
-func searchArgs(searches []conversion.CallSearch, chosen []int) func(row int, into []any) []any {
+func (w way) args(searches []conversion.CallSearch, chosen []int) func(row int, into []any) []any {
 	return func(row int, into []any) []any {
 		search := searches[chosen[row]]
+		if w.id != "" {
+			return append(into, chosen[row], search.ID, 0, 0)
+		}
 		return append(into, chosen[row], int64(search.Caller), int64(search.From), int64(search.To))
 	}
 }
 
-// inSpan compares a call with a wanted span, so that each span is one seek.
-func inSpan(byCaller bool) string {
-	if byCaller {
-		return " AND c.caller = w.caller AND c.start_ms BETWEEN w.lo AND w.hi"
+// where compares a call with what is sought, so that each search is one seek.
+func (w way) where(account string) string {
+	switch {
+	case w.id != "":
+		return " AND c." + w.id + " = w.sought AND c." + w.id + " <> ''"
+	case w.latest:
+		return " AND c.caller = w.sought AND c.start_ms = (SELECT MAX(l.start_ms) FROM call l WHERE l.account = " + account + " AND l.caller = w.sought AND l.start_ms BETWEEN w.lo AND w.hi)"
+	case w.caller:
+		return " AND c.caller = w.sought AND c.start_ms BETWEEN w.lo AND w.hi"
 	}
 	return " AND c.start_ms BETWEEN w.lo AND w.hi"
 }
@@ -77,26 +104,31 @@ func inSpan(byCaller bool) string {
 // literal writes one of our own numbers into a statement.
 func literal(id int64) string { return strconv.FormatInt(id, 10) }
 
-// CallsElsewhere tells, for each search that names a caller, whether another
-// account has such a call.
+// CallsElsewhere tells, for each search that names a caller or an id, whether
+// another account has such a call.
 func (s *Store) CallsElsewhere(ctx context.Context, account string, searches []conversion.CallSearch) ([]bool, error) {
 	elsewhere := make([]bool, len(searches))
 	id, err := s.account(ctx, s.read, account)
 	if err != nil {
 		return nil, err
 	}
-	chosen := choose(searches, true)
-	query := "SELECT DISTINCT w.at FROM w CROSS JOIN account a CROSS JOIN call c WHERE a.id <> " + literal(id) + " AND c.account = a.id" + inSpan(true)
-	err = lookup(ctx, s.read, "at, caller, lo, hi", query, len(chosen), searchArgs(searches, chosen), func(rows *sql.Rows) error {
-		var at int
-		err := rows.Scan(&at)
-		if err == nil {
-			elsewhere[at] = true
+	for _, way := range ways {
+		if way.id == "" && !way.caller {
+			continue
 		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("find calls of other accounts: %w", err)
+		chosen := way.choose(searches)
+		query := "SELECT DISTINCT w.at FROM w CROSS JOIN account a CROSS JOIN call c WHERE a.id <> " + literal(id) + " AND c.account = a.id" + way.where("a.id")
+		err = lookup(ctx, s.read, "at, sought, lo, hi", query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
+			var at int
+			err := rows.Scan(&at)
+			if err == nil {
+				elsewhere[at] = true
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("find calls of other accounts: %w", err)
+		}
 	}
 	return elsewhere, nil
 }
@@ -213,6 +245,9 @@ func (b *callBook) enter(entry conversion.Call, tally *conversion.CallsTally) {
 		tally.Updated++
 	}
 	entry.ID, entry.Corrected = known.ID, entry.Corrected || known.Corrected
+	if !entry.Cost.Given { // what a row said of it stands
+		entry.Cost = known.Cost
+	}
 	*known = entry
 	b.index(known)
 	if !b.isTouched[known] {
@@ -227,15 +262,16 @@ func (b *callBook) save(ctx context.Context, tx *sql.Tx, account int64) error {
 		return err
 	}
 	err := insert(ctx, tx, "call", "account, "+callColumns,
-		"ON CONFLICT (id) DO UPDATE SET call_id = excluded.call_id, transaction_id = excluded.transaction_id, click_id = excluded.click_id, start_ms = excluded.start_ms, "+
-			"duration = excluded.duration, caller = excluded.caller, called = excluded.called, campaign = excluded.campaign, publisher = excluded.publisher, status = excluded.status, corrected = excluded.corrected",
+		"ON CONFLICT (id) DO UPDATE SET call_id = excluded.call_id, transaction_id = excluded.transaction_id, external_id = excluded.external_id, click_id = excluded.click_id, start_ms = excluded.start_ms, "+
+			"duration = excluded.duration, caller = excluded.caller, called = excluded.called, campaign = excluded.campaign, publisher = excluded.publisher, status = excluded.status, cost = excluded.cost, cost_currency = excluded.cost_currency, corrected = excluded.corrected",
 		len(b.touched), func(row int, into []any) []any {
 			c := b.touched[row]
 			if c.ID == 0 {
 				next++
 				c.ID = next
 			}
-			return append(into, account, c.ID, c.CallID, c.TransactionID, c.ClickID, int64(c.Start), c.Duration, int64(c.Caller), int64(c.Called), c.Campaign, c.Publisher, c.Status, flag(c.Corrected))
+			return append(into, account, c.ID, c.CallID, c.TransactionID, c.ExternalID, c.ClickID, int64(c.Start), c.Duration, int64(c.Caller), int64(c.Called), c.Campaign, c.Publisher, c.Status,
+				nullable(c.Cost), string(c.Cost.Currency), flag(c.Corrected))
 		})
 	if err != nil {
 		return err

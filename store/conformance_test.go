@@ -565,12 +565,12 @@ func wantOrder(t *testing.T, s *Store, c *conversion.Conversion) {
 	changes, err := s.Changes(t.Context(), c)
 	must(t, err)
 	for i := 1; i < len(changes); i++ {
-		if changes[i].SaleBefore != changes[i-1].SaleAfter {
-			t.Errorf("change %d begins at %s, the one before it ended at %s", i, changes[i].SaleBefore, changes[i-1].SaleAfter)
+		if changes[i].Before.Sale != changes[i-1].After.Sale {
+			t.Errorf("change %d begins at %s, the one before it ended at %s", i, changes[i].Before.Sale, changes[i-1].After.Sale)
 		}
 	}
-	if last := changes[len(changes)-1]; last.SaleAfter != c.Sale {
-		t.Errorf("the last change ends at %s, the conversion is at %s", last.SaleAfter, c.Sale)
+	if last := changes[len(changes)-1]; last.After.Sale != c.Sale {
+		t.Errorf("the last change ends at %s, the conversion is at %s", last.After.Sale, c.Sale)
 	}
 }
 

@@ -105,8 +105,8 @@ var errNotDurable = errors.New("commits would not be durable")
 
 // inTx runs f in one write transaction.
 func (s *Store) inTx(ctx context.Context, action string, f func(*sql.Tx) error) error {
-	if s.rehearsal != nil {
-		if err := f(s.rehearsal); err != nil {
+	if s.together != nil {
+		if err := f(s.together); err != nil {
 			return fmt.Errorf("%s: %w", action, err)
 		}
 		return nil

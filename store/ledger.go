@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"calltally/conversion"
 )
@@ -34,17 +35,33 @@ func (s *Store) Settle(ctx context.Context, query conversion.HeldQuery, decide f
 	})
 }
 
-const conversionColumns = "id, key, nth, changes, call, occurred_ms, sale, sale_currency, payout, payout_currency, reference_id, event_type, reason_code, sku_list, quantity_list, campaign, publisher, customer"
+// detailColumns are the columns of a conversion's details, named as they are
+// everywhere.
+var detailColumns = func() string {
+	var names []string
+	for _, part := range new(conversion.Details).Parts() {
+		names = append(names, part.Name)
+	}
+	return strings.Join(names, ", ")
+}()
+
+const standingColumns = "sale, sale_currency, received, received_currency, payout, payout_currency, status"
+
+var conversionColumns = "id, key, keyed_by, nth, changes, call, occurred_ms, " + standingColumns + ", " + detailColumns
 
 func scanConversion(row scanner, before ...any) (*conversion.Conversion, error) {
 	var c conversion.Conversion
 	var key []byte
-	var sale, payout sql.NullInt64
-	var saleCurrency, payoutCurrency string
-	err := row.Scan(append(before, &c.ID, &key, &c.Nth, &c.Changes, &c.Call, &c.OccurredAt, &sale, &saleCurrency, &payout, &payoutCurrency,
-		&c.ReferenceID, &c.EventType, &c.ReasonCode, &c.SKUs, &c.Quantities, &c.Campaign, &c.Publisher, &c.Customer)...)
+	var minor [3]sql.NullInt64
+	var currency [3]string
+	into := append(before, &c.ID, &key, &c.KeyedBy, &c.Nth, &c.Changes, &c.Call, &c.OccurredAt,
+		&minor[0], &currency[0], &minor[1], &currency[1], &minor[2], &currency[2], &c.Status)
+	for _, part := range c.Parts() {
+		into = append(into, part.Value)
+	}
+	err := row.Scan(into...)
 	copy(c.Key[:], key)
-	c.Sale, c.Payout = amount(sale, saleCurrency), amount(payout, payoutCurrency)
+	c.Sale, c.Received, c.Payout = amount(minor[0], currency[0]), amount(minor[1], currency[1]), amount(minor[2], currency[2])
 	return &c, err
 }
 
@@ -61,7 +78,7 @@ func saveSettlement(ctx context.Context, tx *sql.Tx, account int64, s *conversio
 	if err := saveConversions(ctx, tx, account, s.Conversions); err != nil {
 		return err
 	}
-	err := insert(ctx, tx, "change", "id, conversion, seq, verdict, at_ms, effective, sale_before, sale_after, payout_before, payout_after, details, rule", "", len(s.Changes),
+	err := insert(ctx, tx, "change", changeColumns, "", len(s.Changes),
 		func(row int, into []any) []any {
 			c := s.Changes[row]
 			details := ""
@@ -69,13 +86,17 @@ func saveSettlement(ctx context.Context, tx *sql.Tx, account int64, s *conversio
 				details = asJSON(c.Details)
 			}
 			return append(into, c.ID, c.Conversion, c.Seq, c.Verdict.String(), int64(c.At), c.Effective,
-				nullable(c.SaleBefore), nullable(c.SaleAfter), nullable(c.PayoutBefore), nullable(c.PayoutAfter), details, c.Rule)
+				nullable(c.Before.Sale), nullable(c.After.Sale), nullable(c.Before.Received), nullable(c.After.Received), nullable(c.Before.Payout), nullable(c.After.Payout),
+				string(c.Before.Status), string(c.After.Status), details, c.Rule, c.Undoes)
 		})
 	if err != nil {
 		return err
 	}
+	if err := saveCosts(ctx, tx, s.Costs); err != nil {
+		return err
+	}
 	fingerprints := slices.SortedFunc(maps.Keys(s.Fingerprints), func(a, b conversion.Fingerprint) int { return bytes.Compare(a[:], b[:]) })
-	return insert(ctx, tx, "fingerprint", "fingerprint, change", "", len(fingerprints),
+	return insert(ctx, tx, "fingerprint", "fingerprint, change", "ON CONFLICT (fingerprint) DO UPDATE SET change = excluded.change", len(fingerprints),
 		func(row int, into []any) []any {
 			return append(into, fingerprints[row][:], s.Fingerprints[fingerprints[row]])
 		})
@@ -113,17 +134,47 @@ func leaveKeys(ctx context.Context, tx *sql.Tx, conversions []int64) error {
 	return nil
 }
 
+// changing are a conversion's columns that changes may change. What currency an
+// amount was in is remembered even while there is none.
+var changing = func() string {
+	var set []string
+	for column := range strings.SplitSeq("key, keyed_by, nth, changes, sale, received, payout, status, "+detailColumns, ", ") {
+		set = append(set, column+" = excluded."+column)
+	}
+	for _, column := range []string{"sale_currency", "received_currency", "payout_currency"} {
+		set = append(set, column+" = CASE WHEN excluded."+column+" = '' THEN conversion."+column+" ELSE excluded."+column+" END")
+	}
+	return strings.Join(set, ", ")
+}()
+
 func saveConversions(ctx context.Context, tx *sql.Tx, account int64, conversions []*conversion.Conversion) error {
-	return insert(ctx, tx, "conversion", "account, "+conversionColumns,
-		"ON CONFLICT (id) DO UPDATE SET key = excluded.key, nth = excluded.nth, changes = excluded.changes, sale = excluded.sale, sale_currency = excluded.sale_currency, payout = excluded.payout, payout_currency = excluded.payout_currency, "+
-			"reference_id = excluded.reference_id, event_type = excluded.event_type, reason_code = excluded.reason_code, sku_list = excluded.sku_list, "+
-			"quantity_list = excluded.quantity_list, campaign = excluded.campaign, publisher = excluded.publisher, customer = excluded.customer",
+	return insert(ctx, tx, "conversion", "account, "+conversionColumns, "ON CONFLICT (id) DO UPDATE SET "+changing,
 		len(conversions), func(row int, into []any) []any {
 			c := conversions[row]
-			return append(into, account, c.ID, c.Key[:], c.Nth, c.Changes, c.Call, int64(c.OccurredAt), nullable(c.Sale), string(c.Sale.Currency), nullable(c.Payout), string(c.Payout.Currency),
-				c.ReferenceID, c.EventType, c.ReasonCode, c.SKUs, c.Quantities, c.Campaign, c.Publisher, c.Customer)
+			into = append(into, account, c.ID, c.Key[:], c.KeyedBy, c.Nth, c.Changes, c.Call, int64(c.OccurredAt),
+				nullable(c.Sale), string(c.Sale.Currency), nullable(c.Received), string(c.Received.Currency), nullable(c.Payout), string(c.Payout.Currency), string(c.Status))
+			for _, part := range c.Parts() {
+				into = append(into, *part.Value)
+			}
+			return into
 		})
 }
+
+// saveCosts notes what rows said of calls' costs; the last one's word stands.
+func saveCosts(ctx context.Context, tx *sql.Tx, costs []conversion.CallCost) error {
+	for _, cost := range costs {
+		_, err := tx.ExecContext(ctx, "UPDATE call SET cost = $2, cost_currency = $3 WHERE id = $1", cost.Call, nullable(cost.After), string(cost.After.Currency))
+		if err != nil {
+			return fmt.Errorf("save the cost of a call: %w", err)
+		}
+	}
+	return insert(ctx, tx, "call_cost", costColumns, "", len(costs), func(row int, into []any) []any {
+		c := costs[row]
+		return append(into, c.ID, c.Call, nullable(c.Before), string(c.Before.Currency), nullable(c.After), string(c.After.Currency), c.Undoes)
+	})
+}
+
+const costColumns = "id, call, before, before_currency, after, after_currency, undoes"
 
 // listedConversions reads conversions with their accounts and the provider's ids
 // of their calls.
@@ -161,13 +212,19 @@ func (s *Store) ListConversions(ctx context.Context, account string, limit int, 
 	})
 }
 
-const changeColumns = "id, conversion, seq, verdict, at_ms, effective, sale_before, sale_after, payout_before, payout_after, details, rule"
+const changeColumns = "id, conversion, seq, verdict, at_ms, effective, sale_before, sale_after, received_before, received_after, payout_before, payout_after, status_before, status_after, details, rule, undoes"
 
-func scanChange(row scanner, c *conversion.Conversion) (*conversion.Change, error) {
+// changesOf reads changes with the currencies of their conversions.
+var changesOf = "SELECT h." + joinColumns("h", changeColumns) + ", c.sale_currency, c.received_currency, c.payout_currency FROM change h JOIN conversion c ON c.id = h.conversion WHERE "
+
+func scanChange(row scanner, before ...any) (*conversion.Change, error) {
 	var change conversion.Change
 	var verdict, details string
-	var money [4]sql.NullInt64
-	err := row.Scan(&change.ID, &change.Conversion, &change.Seq, &verdict, &change.At, &change.Effective, &money[0], &money[1], &money[2], &money[3], &details, &change.Rule)
+	var money [6]sql.NullInt64
+	var currency [3]string
+	err := row.Scan(append(before, &change.ID, &change.Conversion, &change.Seq, &verdict, &change.At, &change.Effective,
+		&money[0], &money[1], &money[2], &money[3], &money[4], &money[5], &change.Before.Status, &change.After.Status, &details, &change.Rule, &change.Undoes,
+		&currency[0], &currency[1], &currency[2])...)
 	if err != nil {
 		return nil, err
 	}
@@ -176,9 +233,9 @@ func scanChange(row scanner, c *conversion.Conversion) (*conversion.Change, erro
 			change.Verdict = v
 		}
 	}
-	sale, payout := string(c.Sale.Currency), string(c.Payout.Currency)
-	change.SaleBefore, change.SaleAfter = amount(money[0], sale), amount(money[1], sale)
-	change.PayoutBefore, change.PayoutAfter = amount(money[2], payout), amount(money[3], payout)
+	for i, standing := range []*conversion.Standing{&change.Before, &change.After} {
+		standing.Sale, standing.Received, standing.Payout = amount(money[i], currency[0]), amount(money[2+i], currency[1]), amount(money[4+i], currency[2])
+	}
 	if details != "" {
 		err = json.Unmarshal([]byte(details), &change.Details)
 	}
@@ -187,23 +244,63 @@ func scanChange(row scanner, c *conversion.Conversion) (*conversion.Change, erro
 
 // Changes returns a conversion's ledger entries, oldest first.
 func (s *Store) Changes(ctx context.Context, c *conversion.Conversion) ([]*conversion.Change, error) {
-	return readChanges(ctx, s.read, c, "SELECT "+changeColumns+" FROM change WHERE id = $1 UNION ALL SELECT "+changeColumns+" FROM change WHERE conversion = $1 AND conversion <> id ORDER BY seq")
+	return allChanges(ctx, s.read, c.ID)
 }
 
-// readChanges reads the changes of a conversion that a query finds.
-func readChanges(ctx context.Context, q querier, c *conversion.Conversion, query string) ([]*conversion.Change, error) {
-	rows, err := q.QueryContext(ctx, query, c.ID)
+// allChanges reads a conversion's changes, oldest first.
+func allChanges(ctx context.Context, q querier, id int64) ([]*conversion.Change, error) {
+	first, err := readChanges(ctx, q, changesOf+"h.id = $1", id)
 	if err != nil {
-		return nil, fmt.Errorf("read changes of conversion %d: %w", c.ID, err)
+		return nil, err
+	}
+	later, err := readChanges(ctx, q, changesOf+"h.conversion = $1 AND h.conversion <> h.id ORDER BY h.seq", id)
+	return append(first, later...), err
+}
+
+// ChangesBy returns, by line, what an upload's lines from first to last did to
+// conversions, and which of that was taken back.
+func (s *Store) ChangesBy(ctx context.Context, upload int64, first, last int) (changes map[int]*conversion.Change, undone map[int64]bool, err error) {
+	from, to := conversion.MakeID(upload, first), conversion.MakeID(upload, last)
+	all, err := readChanges(ctx, s.read, changesOf+"h.id BETWEEN $1 AND $2", from, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	changes = map[int]*conversion.Change{}
+	for _, change := range all {
+		changes[conversion.LineOf(change.ID)] = change
+	}
+	undone, err = undoneOf(ctx, s.read, from, to)
+	return changes, undone, err
+}
+
+// undoneOf tells which of the changes between two ids were taken back.
+func undoneOf(ctx context.Context, q querier, from, to int64) (map[int64]bool, error) {
+	doubtful, err := readChanges(ctx, q, changesOf+"h.id BETWEEN $1 AND $2 AND EXISTS (SELECT 1 FROM change u WHERE u.undoes = h.id AND u.undoes <> 0)", from, to)
+	undone := map[int64]bool{}
+	for _, change := range doubtful {
+		gone, failed := isUndone(ctx, q, change.Conversion, change.ID)
+		err = errors.Join(err, failed)
+		if gone {
+			undone[change.ID] = true
+		}
+	}
+	return undone, err
+}
+
+// readChanges reads the changes that a query finds.
+func readChanges(ctx context.Context, q querier, query string, args ...any) ([]*conversion.Change, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read changes: %w", err)
 	}
 	var changes []*conversion.Change
 	err = scanAll(rows, func(rows *sql.Rows) error {
-		change, err := scanChange(rows, c)
+		change, err := scanChange(rows)
 		changes = append(changes, change)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read changes of conversion %d: %w", c.ID, err)
+		return nil, fmt.Errorf("read changes: %w", err)
 	}
 	return changes, nil
 }

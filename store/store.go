@@ -17,11 +17,11 @@ import (
 
 // Store is the database.
 type Store struct {
-	path      string
-	write     *sql.DB
-	readers   *sql.DB
-	read      querier // the readers, or the transaction of a rehearsal
-	rehearsal *sql.Tx // set if nothing is to be kept
+	path     string
+	write    *sql.DB
+	readers  *sql.DB
+	read     querier // the readers, or that one transaction
+	together *sql.Tx // set if all belongs to one transaction
 
 	mu       sync.Mutex
 	accounts map[string]int64 // the configuration's id → ours
@@ -41,12 +41,28 @@ func (s *Store) Close() error { return errors.Join(s.readers.Close(), s.write.Cl
 // Rehearse runs f on a store that does all it is asked to and then forgets it:
 // one transaction that is rolled back. Nothing else can write meanwhile.
 func (s *Store) Rehearse(ctx context.Context, f func(*Store) error) error {
+	return s.Together(ctx, func(together *Store) (keep bool, err error) { return false, f(together) })
+}
+
+// Together runs f on a store that does all it is asked to in one transaction, and
+// keeps it if f says so.
+func (s *Store) Together(ctx context.Context, f func(*Store) (keep bool, err error)) error {
+	if s.together != nil {
+		_, err := f(s)
+		return err
+	}
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("rehearse: %w", err)
+		return fmt.Errorf("begin: %w", err)
 	}
-	rehearsal := &Store{path: s.path, write: s.write, readers: s.readers, read: tx, rehearsal: tx}
-	return errors.Join(f(rehearsal), ignoreDone(tx.Rollback()))
+	keep, err := f(&Store{path: s.path, write: s.write, readers: s.readers, read: tx, together: tx})
+	if err != nil || !keep {
+		return errors.Join(err, ignoreDone(tx.Rollback()))
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
 }
 
 // String names the store for people.

@@ -95,13 +95,17 @@ func begun(t *testing.T, s *Store, origin string) *conversion.Upload {
 func made(u *conversion.Upload, line int, change ...func(*conversion.Conversion)) (*conversion.Conversion, *conversion.Change) {
 	id := conversion.MakeID(u.ID, line)
 	c := &conversion.Conversion{
-		ID: id, Key: key(fmt.Sprint(id)), Changes: 1, Call: 7, OccurredAt: 500, Sale: usd(6050), Payout: usd(605),
-		Details: conversion.Details{ReferenceID: fmt.Sprintf("R%d", id), EventType: "Sale", ReasonCode: "S", SKUs: "DVD,CD", Quantities: "1,2", Campaign: "C", Publisher: "P", Customer: `{"name":"Zoë"}`},
+		ID: id, Key: key(fmt.Sprint(id)), Changes: 1, KeyedBy: 5, Call: 7, OccurredAt: 500,
+		Standing: conversion.Standing{Sale: usd(6050), Received: usd(1210), Payout: usd(605), Status: conversion.StatusPending},
+		Details: conversion.Details{
+			ReferenceID: fmt.Sprintf("R%d", id), EventID: "E", EventType: "Sale", ReasonCode: "S", SKUs: "DVD,CD", Quantities: "1,2", ItemAmounts: "6000,50", Disposition: "D", Repeat: conversion.RepeatNew,
+			Campaign: "C", Publisher: "P", Value: "true", PayoutBy: conversion.PayoutByRow, Parent: "5", Note: "a\nb", Customer: `{"name":"Zoë"}`,
+		},
 	}
 	for _, f := range change {
 		f(c)
 	}
-	return c, &conversion.Change{ID: id, Conversion: id, Verdict: conversion.Created, At: 1_000, Effective: 20260310, SaleAfter: c.Sale, PayoutAfter: c.Payout, Rule: "10% of 60.50 = 6.05"}
+	return c, &conversion.Change{ID: id, Conversion: id, Verdict: conversion.Created, At: 1_000, Effective: 20260310, After: c.Standing, Rule: "10% of 60.50 = 6.05"}
 }
 
 func key(text string) (k conversion.Key) {
@@ -120,10 +124,7 @@ func updated(c *conversion.Conversion, u *conversion.Upload, line int, at conver
 	f(&after)
 	change := &conversion.Change{
 		ID: conversion.MakeID(u.ID, line), Conversion: c.ID, Seq: c.Changes, Verdict: conversion.Updated, At: at, Effective: 20260311,
-		SaleBefore: c.Sale, SaleAfter: after.Sale, PayoutBefore: c.Payout, PayoutAfter: after.Payout, Rule: "update",
-	}
-	if c.ReasonCode != after.ReasonCode {
-		change.Details = append(change.Details, conversion.DetailChange{Name: "reason_code", Before: c.ReasonCode, After: after.ReasonCode})
+		Before: c.Standing, After: after.Standing, Details: after.Since(c.Details), Rule: "update",
 	}
 	return &after, change
 }

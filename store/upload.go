@@ -72,7 +72,7 @@ func findSame(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
 	if u.Again {
 		return nil
 	}
-	return tx.QueryRowContext(ctx, "SELECT COALESCE(MIN(id), 0) FROM upload WHERE account = $1 AND digest = $2 AND takes = $3 AND state <> 'refused'",
+	return tx.QueryRowContext(ctx, "SELECT COALESCE(MIN(id), 0) FROM upload WHERE account = $1 AND digest = $2 AND takes = $3 AND state <> 'refused' AND dry_run = 0 AND undoes = 0 AND replays = 0",
 		u.Account, u.Digest[:], string(u.Takes)).Scan(&u.SameAs)
 }
 
@@ -81,10 +81,10 @@ func insertUpload(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
 	if u.Refusal != nil {
 		refusal = *u.Refusal
 	}
-	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, again, mail)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) RETURNING id`,
+	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, again, dry_run, undoes, replays, mail)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) RETURNING id`,
 		u.Account, u.Source, u.Origin, u.Digest[:], u.Size, u.Name, u.Stem, string(u.Takes), u.Dialect, int64(u.ReceivedAt), int64(u.DecidedAt), string(u.State),
-		string(refusal.Code), refusal.Sentence, u.SameAs, u.Again, asJSON(u.Mail)).Scan(&u.ID)
+		string(refusal.Code), refusal.Sentence, u.SameAs, u.Again, u.DryRun, u.Undoes, u.Replays, asJSON(u.Mail)).Scan(&u.ID)
 }
 
 // errChanged says that a file's bytes are not those its digest was made of.
@@ -118,6 +118,12 @@ func saveParts(ctx context.Context, tx *sql.Tx, u *conversion.Upload, open func(
 	}
 }
 
+// SaveDerived notes an upload that shares the bytes of another, which it takes
+// back or decides again.
+func (s *Store) SaveDerived(ctx context.Context, u *conversion.Upload) error {
+	return s.inTx(ctx, "save upload", func(tx *sql.Tx) error { return insertUpload(ctx, tx, u) })
+}
+
 // OpenUpload reads an upload's bytes back, part by part.
 func (s *Store) OpenUpload(ctx context.Context, upload int64) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
@@ -149,7 +155,7 @@ func (r *partReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-const uploadColumns = "id, account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, again, mail"
+const uploadColumns = "id, account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, again, dry_run, undoes, replays, mail"
 
 type scanner interface{ Scan(into ...any) error }
 
@@ -159,7 +165,7 @@ func scanUpload(row scanner) (*conversion.Upload, error) {
 	var refusal conversion.Refusal
 	var reading, tally, mail string
 	err := row.Scan(&u.ID, &u.Account, &u.Source, &u.Origin, &digest, &u.Size, &u.Name, &u.Stem, &u.Takes, &u.Dialect, &u.ReceivedAt, &u.DecidedAt, &u.State,
-		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &u.Again, &mail)
+		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &u.Again, &u.DryRun, &u.Undoes, &u.Replays, &mail)
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +224,7 @@ func (s *Store) UploadsToDecide(ctx context.Context, each func(*conversion.Uploa
 // UploadsWaiting calls each for the uploads that have rows waiting for their
 // call, oldest first.
 func (s *Store) UploadsWaiting(ctx context.Context, account string, each func(*conversion.Upload) error) error {
-	return s.eachUpload(ctx, each, "waiting > 0 AND state = 'decided' AND ($1 = '' OR account = $1) ORDER BY id", account)
+	return s.eachUpload(ctx, each, "waiting > 0 AND state = 'decided' AND dry_run = 0 AND ($1 = '' OR account = $1) ORDER BY id", account)
 }
 
 // eachUpload reads the list first: each may write.

@@ -35,11 +35,10 @@ func (s *Store) Verify(ctx context.Context) (Verified, error) {
 		return v, fmt.Errorf("verify: %w", err)
 	}
 	// Conversions come in order of their ids, and so do their changes.
-	query := `SELECT c.id, c.sale, c.payout, c.reference_id, c.event_type, c.reason_code, c.sku_list, c.quantity_list, c.campaign, c.publisher, c.customer,
-			h.seq, h.id, h.sale_before, h.sale_after, h.payout_before, h.payout_after, h.details
+	query := "SELECT c.id, c.sale, c.received, c.payout, c.status, c." + joinColumns("c", detailColumns) + ", " + verified("h") + `
 		FROM conversion c LEFT JOIN (
-			SELECT id, id AS of, seq, sale_before, sale_after, payout_before, payout_after, details FROM change WHERE conversion = id
-			UNION ALL SELECT id, conversion, seq, sale_before, sale_after, payout_before, payout_after, details FROM change WHERE conversion <> id
+			SELECT id AS of, ` + verified("change") + ` FROM change WHERE conversion = id
+			UNION ALL SELECT conversion, ` + verified("change") + ` FROM change WHERE conversion <> id
 		) h ON h.of = c.id ORDER BY c.id, h.seq`
 	rows, err := s.read.QueryContext(ctx, query)
 	if err != nil {
@@ -68,28 +67,46 @@ func (s *Store) Verify(ctx context.Context) (Verified, error) {
 	return v, nil
 }
 
+// verified names the columns of a change that are proven.
+func verified(table string) string {
+	return table + "." + joinColumns(table, "id, seq, sale_before, sale_after, received_before, received_after, payout_before, payout_after, status_before, status_after, details")
+}
+
+// figures are what a conversion comes to, as it is stored.
+type figures struct {
+	money  [3]sql.NullInt64 // sale, received, payout
+	status sql.NullString
+}
+
+var figureNames = [...]string{"sale", "received", "payout"}
+
 // entry is one change beside the conversion it belongs to.
 type entry struct {
-	conversion   int64
-	sale, payout sql.NullInt64
-	details      conversion.Details
-	seq, change  sql.NullInt64
-	before       [2]sql.NullInt64 // sale, payout
-	after        [2]sql.NullInt64
-	changed      sql.NullString
+	conversion    int64
+	held          figures
+	details       conversion.Details
+	seq, change   sql.NullInt64
+	before, after figures
+	changed       sql.NullString
 }
 
 func (e *entry) scan(rows *sql.Rows) error {
-	d := &e.details
-	return rows.Scan(&e.conversion, &e.sale, &e.payout, &d.ReferenceID, &d.EventType, &d.ReasonCode, &d.SKUs, &d.Quantities, &d.Campaign, &d.Publisher, &d.Customer,
-		&e.seq, &e.change, &e.before[0], &e.after[0], &e.before[1], &e.after[1], &e.changed)
+	into := []any{&e.conversion, &e.held.money[0], &e.held.money[1], &e.held.money[2], &e.held.status}
+	for _, part := range e.details.Parts() {
+		into = append(into, part.Value)
+	}
+	into = append(into, &e.change, &e.seq)
+	for i := range figureNames {
+		into = append(into, &e.before.money[i], &e.after.money[i])
+	}
+	return rows.Scan(append(into, &e.before.status, &e.after.status, &e.changed)...)
 }
 
 // proof follows one conversion's changes after another.
 type proof struct {
 	verified *Verified
 	current  entry
-	at       [2]sql.NullInt64
+	at       figures
 	seen     int64             // changes
 	details  map[string]string // what the changes say each detail is by now
 }
@@ -98,7 +115,7 @@ func (p *proof) add(e entry) {
 	if e.conversion != p.current.conversion {
 		p.end()
 		p.verified.Conversions++
-		p.at, p.details, p.seen = [2]sql.NullInt64{}, map[string]string{}, 0
+		p.at, p.details, p.seen = figures{status: sql.NullString{Valid: true}}, map[string]string{}, 0
 	}
 	p.current = e
 	if !e.change.Valid {
@@ -113,10 +130,13 @@ func (p *proof) add(e entry) {
 		p.verified.mismatch("conversion %d has no %s", e.conversion, what)
 	}
 	p.seen = e.seq.Int64 + 1
-	for i, name := range []string{"sale", "payout"} {
-		if e.before[i] != p.at[i] {
-			p.verified.mismatch("conversion %d: change %d begins at a %s of %s, but the one before it ended at %s", e.conversion, e.change.Int64, name, minor(e.before[i]), minor(p.at[i]))
+	for i, name := range figureNames {
+		if e.before.money[i] != p.at.money[i] {
+			p.verified.mismatch("conversion %d: change %d begins at a %s of %s, but the one before it ended at %s", e.conversion, e.change.Int64, name, minor(e.before.money[i]), minor(p.at.money[i]))
 		}
+	}
+	if e.before.status != p.at.status {
+		p.verified.mismatch("conversion %d: change %d begins at the status %q, but the one before it ended at %q", e.conversion, e.change.Int64, e.before.status.String, p.at.status.String)
 	}
 	p.at = e.after
 	for _, d := range detailsOf(e.changed.String) {
@@ -133,18 +153,17 @@ func (p *proof) end() {
 	if e.conversion == 0 || !e.change.Valid {
 		return
 	}
-	for i, held := range []sql.NullInt64{e.sale, e.payout} {
-		if held != p.at[i] {
-			p.verified.mismatch("conversion %d holds a %s of %s, but its changes sum to %s", e.conversion, []string{"sale", "payout"}[i], minor(held), minor(p.at[i]))
+	for i, held := range e.held.money {
+		if held != p.at.money[i] {
+			p.verified.mismatch("conversion %d holds a %s of %s, but its changes sum to %s", e.conversion, figureNames[i], minor(held), minor(p.at.money[i]))
 		}
 	}
-	d := e.details
-	for name, held := range map[string]string{
-		"reference_id": d.ReferenceID, "event_type": d.EventType, "reason_code": d.ReasonCode, "sku_list": d.SKUs,
-		"quantity_list": d.Quantities, "campaign": d.Campaign, "publisher": d.Publisher, "customer": d.Customer,
-	} {
-		if said, ok := p.details[name]; ok && said != held {
-			p.verified.mismatch("conversion %d holds another %s than its changes end at", e.conversion, name)
+	if e.held.status != p.at.status {
+		p.verified.mismatch("conversion %d has the status %q, but its changes end at %q", e.conversion, e.held.status.String, p.at.status.String)
+	}
+	for _, part := range e.details.Parts() {
+		if said, ok := p.details[part.Name]; ok && said != *part.Value {
+			p.verified.mismatch("conversion %d holds another %s than its changes end at", e.conversion, part.Name)
 		}
 	}
 }

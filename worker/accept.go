@@ -18,14 +18,17 @@ import (
 // the file once to see whether it can be decided, and only then tells the
 // source. A delivery seen before is acknowledged again and changes nothing.
 func (w *Worker) Accept(ctx context.Context, d *ingest.Delivery) (*conversion.Upload, error) {
-	account, refusal := w.accountOf(d)
+	account, dry, refusal := w.accountOf(d)
 	if d.Refusal != nil {
 		refusal = d.Refusal
 	}
 	name := cleanName(d.Name)
 	upload := &conversion.Upload{
 		Source: d.Source, Origin: d.Origin, Name: name, Stem: strings.ToLower(report.Stem(name)), Takes: d.Takes, Dialect: d.Dialect,
-		ReceivedAt: w.now(), State: conversion.Received, Again: d.Again,
+		ReceivedAt: w.now(), State: conversion.Received, Again: d.Again, DryRun: dry,
+	}
+	if plan := w.plan(d.Source); plan != nil && plan.DryRun {
+		upload.DryRun = true
 	}
 	if account != nil {
 		upload.Account = account.ID
@@ -137,29 +140,29 @@ func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account 
 	if upload.Size > limits.Bytes {
 		return nil, conversion.Refuse(conversion.TooLarge, "The file is larger than %s, the most that is read. Split it and send the parts.", sizeName(limits.Bytes)), nil
 	}
-	table, refusal, err := ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.ID), ingest.Settings{Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits, Fix: report.IsFix(upload.Name)})
+	table, refusal, err := ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.Bytes()), ingest.Settings{Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits, ReceivedAt: upload.ReceivedAt, Fix: report.IsFix(upload.Name)})
 	if table != nil {
 		w.surveyed.upload, w.surveyed.table = upload.ID, table
 	}
 	return table, refusal, err
 }
 
-// accountOf finds out whose file a delivery is, and whether its sender may send
-// it.
-func (w *Worker) accountOf(d *ingest.Delivery) (*conversion.Account, *conversion.Refusal) {
-	account := w.Account(d.Account)
+// accountOf finds out whose file a delivery is, whether it came to an address for
+// dry runs, and whether its sender may send it.
+func (w *Worker) accountOf(d *ingest.Delivery) (account *conversion.Account, dry bool, refusal *conversion.Refusal) {
+	account = w.Account(d.Account)
 	if account == nil && d.Mail != nil {
-		account = w.accountByAddress(d.Mail)
+		account, dry = w.accountByAddress(d.Mail)
 	}
 	switch {
 	case account == nil && d.Mail != nil:
-		return nil, conversion.Refuse(conversion.AccountUnknown, "No account has any of the addresses that the mail was sent to (%s). Send it to your own upload address.", strings.Join(d.Mail.Recipients, ", "))
+		return nil, false, conversion.Refuse(conversion.AccountUnknown, "No account has any of the addresses that the mail was sent to (%s). Send it to your own upload address.", strings.Join(d.Mail.Recipients, ", "))
 	case account == nil:
-		return nil, noAccount(d.Account)
+		return nil, false, noAccount(d.Account)
 	case d.Mail != nil && !maySend(d.Mail, account):
-		return account, conversion.Refuse(conversion.SenderNotAllowed, "%s may not send files for this account. Have the address added to the account's senders, or send from one that is.", cmp.Or(d.Mail.From, "A mail without one plain sender"))
+		return account, dry, conversion.Refuse(conversion.SenderNotAllowed, "%s may not send files for this account. Have the address added to the account's senders, or send from one that is.", cmp.Or(d.Mail.From, "A mail without one plain sender"))
 	}
-	return account, nil
+	return account, dry, nil
 }
 
 func noAccount(id string) *conversion.Refusal {
@@ -168,15 +171,16 @@ func noAccount(id string) *conversion.Refusal {
 
 // accountByAddress finds the account that the mail was sent to. What the server
 // wrote of the recipients comes before what the sender wrote.
-func (w *Worker) accountByAddress(mail *ingest.Mail) *conversion.Account {
+func (w *Worker) accountByAddress(mail *ingest.Mail) (account *conversion.Account, dry bool) {
 	for _, recipient := range mail.Recipients {
+		sentTo := func(address string) bool { return strings.EqualFold(address, recipient) }
 		for _, a := range w.Accounts {
-			if slices.ContainsFunc(a.Addresses, func(address string) bool { return strings.EqualFold(address, recipient) }) {
-				return a
+			if dry = slices.ContainsFunc(a.DryRunAddresses, sentTo); dry || slices.ContainsFunc(a.Addresses, sentTo) {
+				return a, dry
 			}
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // maySend reports whether a mail's sender may upload. An account without a list

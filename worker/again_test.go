@@ -17,7 +17,7 @@ func sold(sale string) string { return table(line(0, "R0", "S", sale)) }
 // createsAll has every row of another file make a conversion, even one that a
 // file had before.
 func createsAll(a *conversion.Account) {
-	a.Duplicates.Mode, a.Duplicates.ApplyRepeats = conversion.ModeCreate, true
+	a.Duplicates.Mode, a.Duplicates.Repeats = conversion.ModeCreate, conversion.RepeatsApply
 }
 
 // accept has a file come and leaves it undecided, as after a crash.

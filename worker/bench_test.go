@@ -95,6 +95,17 @@ func newBench(t *testing.T, change func(*conversion.Account)) *bench {
 	return b
 }
 
+// inMode puts an account into a mode. Where repeats are told by their event, the
+// rows' references are the events' ids.
+func inMode(mode conversion.Mode) func(*conversion.Account) {
+	return func(a *conversion.Account) {
+		a.Duplicates.Mode = mode
+		if mode == conversion.ModeIgnoreSameEvent {
+			a.Columns = map[string]string{"reference_id": "event_id"}
+		}
+	}
+}
+
 func openStore(t *testing.T, file string) *store.Store {
 	t.Helper()
 	db, err := store.Open(t.Context(), file)
@@ -108,7 +119,7 @@ func openStore(t *testing.T, file string) *store.Store {
 // another makes a worker like the bench's own on a store.
 func (b *bench) another(s worker.Store) *worker.Worker {
 	return &worker.Worker{
-		Store: s, Accounts: []*conversion.Account{b.account}, Plans: []worker.Plan{{Source: b.drop, Every: time.Second}},
+		Store: s, Together: worker.TogetherIn(b.db), Accounts: []*conversion.Account{b.account}, Plans: []worker.Plan{{Source: b.drop, Every: time.Second}},
 		Replier: b.post, MailDomain: "calltally.example", Now: b.clock.Now, Log: slog.New(slog.NewTextHandler(logWriter{b.t}, nil)),
 	}
 }
@@ -288,7 +299,7 @@ func (b *bench) ledger() []string {
 		}
 		for _, change := range changes {
 			lines = append(lines, fmt.Sprintf("change %d of %d: %s sale %s to %s, payout %s to %s, %+v, %s",
-				change.ID, change.Conversion, change.Verdict, change.SaleBefore, change.SaleAfter, change.PayoutBefore, change.PayoutAfter, change.Details, change.Rule))
+				change.ID, change.Conversion, change.Verdict, change.Before.Sale, change.After.Sale, change.Before.Payout, change.After.Payout, change.Details, change.Rule))
 		}
 	}
 	slices.Sort(lines)

@@ -1,10 +1,14 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 
 	"calltally/conversion"
 	"calltally/ingest"
@@ -24,9 +28,22 @@ func (w *Worker) ImportCalls(ctx context.Context, upload *conversion.Upload) (co
 	if refusal != nil {
 		return conversion.CallsTally{}, w.refuse(ctx, upload, refusal)
 	}
-	return w.importCalls(ctx, upload, table)
+	return w.takeCalls(ctx, upload, table)
 }
 
+// takeCalls imports a call log and ends its upload.
+func (w *Worker) takeCalls(ctx context.Context, upload *conversion.Upload, table *ingest.Table) (conversion.CallsTally, error) {
+	if upload.DryRun {
+		return w.rehearseCalls(ctx, upload, table)
+	}
+	total, err := w.importCalls(ctx, upload, table)
+	if err != nil {
+		return total, err
+	}
+	return total, w.finishCalls(ctx, upload, table, total)
+}
+
+// importCalls stores a log's calls and decides again the rows that wait for them.
 func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, table *ingest.Table) (conversion.CallsTally, error) {
 	var total conversion.CallsTally
 	entries, err := table.Calls(ctx)
@@ -34,38 +51,49 @@ func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, tab
 		return total, err
 	}
 	defer entries.Close()
+	owners := map[string]bool{upload.Account: true}
 	for more := true; more; {
-		var calls []conversion.Call
-		if calls, more, err = w.readCalls(entries, &total); err != nil {
+		var calls map[string][]conversion.Call
+		if calls, more, err = w.readCalls(entries, upload.Account, &total); err != nil {
 			return total, err
 		}
-		saved, err := w.Store.SaveCalls(ctx, upload.Account, calls)
-		if err != nil {
-			return total, err
+		for owner, own := range calls {
+			saved, err := w.Store.SaveCalls(ctx, owner, own)
+			if err != nil {
+				return total, err
+			}
+			owners[owner] = true
+			total.Created += saved.Created
+			total.Updated += saved.Updated
+			total.Unchanged += saved.Unchanged
 		}
-		total.Created += saved.Created
-		total.Updated += saved.Updated
-		total.Unchanged += saved.Unchanged
 		if w.Progress != nil {
 			w.Progress(upload, total.Read, table.Reading.Rows)
 		}
 	}
 	// Rows that wait are woken even if nothing is new: an earlier try may have
 	// ended just before it woke them.
-	if err := w.Reconcile(ctx, upload.Account); err != nil {
-		if ctx.Err() != nil {
-			return total, err
+	for _, owner := range slices.Sorted(maps.Keys(owners)) {
+		if err := w.Reconcile(ctx, owner); err != nil {
+			if ctx.Err() != nil {
+				return total, err
+			}
+			w.Log.Error("rows that wait could not be decided again", "upload", upload.ID, "account", owner, "error", err)
 		}
-		w.Log.Error("rows that wait could not be decided again", "upload", upload.ID, "account", upload.Account, "error", err)
 	}
+	return total, nil
+}
+
+// finishCalls ends the upload of a call log.
+func (w *Worker) finishCalls(ctx context.Context, upload *conversion.Upload, table *ingest.Table, total conversion.CallsTally) error {
 	upload.Reading, upload.State, upload.DecidedAt = table.Reading, conversion.Decided, w.now()
 	upload.Reading.Notes = append(upload.Reading.Notes, faultNotes(total)...)
 	upload.Tally = total.Verdicts()
-	if err := w.Store.FinishCalls(ctx, upload, total.Rejected > 0 && upload.Source != CommandLine); err != nil {
-		return total, err
+	if err := w.Store.FinishCalls(ctx, upload, (total.Rejected > 0 || upload.DryRun) && upload.Source != CommandLine); err != nil {
+		return err
 	}
 	w.Log.Info("calls imported", "upload", upload.ID, "account", upload.Account, "created", total.Created, "updated", total.Updated, "unchanged", total.Unchanged, "rejected", total.Rejected)
-	return total, nil
+	return nil
 }
 
 // faultNotes says of the first rejected entries what is wrong with them.
@@ -82,9 +110,11 @@ func faultNotes(total conversion.CallsTally) []string {
 	return notes
 }
 
-// readCalls reads the next entries and counts those that are no calls.
-func (w *Worker) readCalls(entries *ingest.Calls, total *conversion.CallsTally) (calls []conversion.Call, more bool, err error) {
-	for len(calls) < w.chunkRows() {
+// readCalls reads the next entries, by the account whose calls they are, and
+// counts those that are no calls.
+func (w *Worker) readCalls(entries *ingest.Calls, owner string, total *conversion.CallsTally) (calls map[string][]conversion.Call, more bool, err error) {
+	calls = map[string][]conversion.Call{}
+	for range w.chunkRows() {
 		call, isCall, rejection, err := entries.Next()
 		if errors.Is(err, io.EOF) {
 			return calls, false, nil
@@ -93,6 +123,9 @@ func (w *Worker) readCalls(entries *ingest.Calls, total *conversion.CallsTally) 
 			return nil, false, err
 		}
 		total.Read++
+		if isCall && call.Account != "" {
+			call.Account, rejection = w.accountCalled(call.Account, call.Line)
+		}
 		switch {
 		case rejection != nil:
 			total.Rejected++
@@ -102,8 +135,22 @@ func (w *Worker) readCalls(entries *ingest.Calls, total *conversion.CallsTally) 
 		case !isCall:
 			total.Skipped++
 		default:
-			calls = append(calls, call)
+			whose := cmp.Or(call.Account, owner)
+			calls[whose] = append(calls[whose], call)
 		}
 	}
 	return calls, true, nil
+}
+
+// accountCalled finds the account that a log of several accounts' calls names, by
+// its id or its name.
+func (w *Worker) accountCalled(name string, line int) (string, *conversion.Rejection) {
+	for _, a := range w.Accounts {
+		if a.ID == name || strings.EqualFold(a.Name, name) {
+			return a.ID, nil
+		}
+	}
+	unknown := &conversion.Rejection{Line: line}
+	unknown.Add(conversion.AccountUnknown, "account", name, "The call belongs to %q, which is the id or name of no account. Add the account, or correct the call.", name)
+	return "", unknown
 }

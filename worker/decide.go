@@ -48,7 +48,7 @@ func (w *Worker) Decide(ctx context.Context, upload *conversion.Upload) error {
 		return w.refuse(ctx, upload, refusal)
 	}
 	if upload.Takes == conversion.TakesCalls {
-		_, err := w.importCalls(ctx, upload, table)
+		_, err := w.takeCalls(ctx, upload, table)
 		return err
 	}
 	upload.Reading, upload.State = table.Reading, conversion.Deciding
@@ -56,20 +56,28 @@ func (w *Worker) Decide(ctx context.Context, upload *conversion.Upload) error {
 		return err
 	}
 	failpoint("decide-begun")
+	if upload.DryRun {
+		return w.rehearse(ctx, upload, account, table)
+	}
 	return w.decideRows(ctx, upload, account, table)
 }
 
 // decideRows decides a table's rows by chunks: one goroutine reads and matches,
 // the other decides and writes. At most a few chunks are in flight.
 func (w *Worker) decideRows(ctx context.Context, upload *conversion.Upload, account *conversion.Account, table *ingest.Table) error {
+	return w.decideBy(ctx, upload, w.policy(upload, account, table, upload.ReceivedAt), table, nil)
+}
+
+// decideBy decides a table's rows by a policy; those that kept has an outcome for
+// have that.
+func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, table *ingest.Table, kept map[int]conversion.Outcome) error {
 	claims, err := table.Claims(ctx)
 	if err != nil {
 		return err
 	}
 	defer claims.Close()
 	reader := &chunkReader{
-		worker: w, upload: upload, claims: claims, after: upload.Cursor,
-		policy:    matcher.Policy{Account: account, Now: upload.ReceivedAt},
+		worker: w, upload: upload, claims: claims, after: upload.Cursor, policy: policy, kept: kept,
 		identical: map[conversion.Fingerprint]int{},
 	}
 	var diagnosis matcher.Diagnosis
@@ -100,6 +108,15 @@ func (w *Worker) decideRows(ctx context.Context, upload *conversion.Upload, acco
 	return nil
 }
 
+// policy is what an upload's rows are decided by, at a moment.
+func (w *Worker) policy(upload *conversion.Upload, account *conversion.Account, table *ingest.Table, now conversion.Millis) matcher.Policy {
+	policy := matcher.Policy{Account: account, DialectKey: table.Dialect.Key, Received: upload.ReceivedAt, Now: now}
+	if plan := w.plan(upload.Source); plan != nil {
+		policy.Source = plan.Duplicates
+	}
+	return policy
+}
+
 // chunk is a run of rows that are decided and saved together.
 type chunk struct {
 	rows []row
@@ -115,6 +132,7 @@ type row struct {
 	fingerprint conversion.Fingerprint // zero if repeating the row does no harm
 	near        []conversion.NearMiss
 	shift       int
+	kept        []conversion.Outcome // set if the row is not to be decided
 }
 
 // chunkReader reads rows and finds their calls.
@@ -124,6 +142,7 @@ type chunkReader struct {
 	claims    *ingest.Claims
 	policy    matcher.Policy
 	after     int // lines up to this one are decided already
+	kept      map[int]conversion.Outcome
 	identical map[conversion.Fingerprint]int
 	explained int // rows whose near misses were looked for
 }
@@ -181,6 +200,7 @@ func (r *chunkReader) read() (*chunk, error) {
 		}
 		if claim.Line > r.after {
 			c.rows = append(c.rows, next)
+			c.rows[len(c.rows)-1].kept = r.keptOf(&claim)
 		} else {
 			begin = r.claims.Offset()
 		}
@@ -188,11 +208,24 @@ func (r *chunkReader) read() (*chunk, error) {
 	return c, nil
 }
 
+// keptOf are the outcomes of a claim's lines, if it is not to be decided.
+func (r *chunkReader) keptOf(claim *conversion.Claim) []conversion.Outcome {
+	if r.kept == nil {
+		return nil
+	}
+	var kept []conversion.Outcome
+	for _, line := range append([]int{claim.Line}, claim.Others...) {
+		if outcome, ok := r.kept[line]; ok {
+			kept = append(kept, outcome)
+		}
+	}
+	return kept
+}
+
 // fingerprint tells a row from the identical ones before it in the file, where
 // applying it twice would move money twice.
 func (r *chunkReader) fingerprint(claim *conversion.Claim) conversion.Fingerprint {
-	rules, _ := r.policy.Account.RulesFor(claim.EventType)
-	if rules.Idempotent() || rules.ApplyRepeats || claim.ParentReferenceID != "" {
+	if !matcher.Adds(claim, r.policy) {
 		return conversion.Fingerprint{}
 	}
 	content := matcher.Fingerprint(claim, r.policy.Account.ID, 0)
@@ -236,7 +269,7 @@ func (r *chunkReader) matchSome(ctx context.Context, rows []row) error {
 		if next.rejection != nil {
 			continue
 		}
-		if next.claim.Start.Given() && !next.claim.Web {
+		if spans[i+1] > spans[i] {
 			next.match = matcher.FindCall(&next.claim, flatten(found[spans[i]:spans[i+1]]), r.policy)
 		}
 		next.key = matcher.KeyOf(&next.claim, next.match.Call, r.policy)
@@ -277,7 +310,7 @@ func (r *chunkReader) explainSome(ctx context.Context, rows []*row) error {
 	for i, row := range rows {
 		searches = append(searches, matcher.NearSearches(&row.claim, r.policy, r.explained < matcher.Diagnosed)...)
 		spans[i+1] = len(searches)
-		own = append(own, matcher.Searches(&row.claim, r.policy)[0])
+		own = append(own, matcher.Searches(&row.claim, r.policy)[0]) // its id, or else its time
 	}
 	found, err := r.worker.Store.Calls(ctx, r.upload.Account, searches)
 	if err != nil {
@@ -329,7 +362,7 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 func heldQuery(upload *conversion.Upload, c *chunk) conversion.HeldQuery {
 	query := conversion.HeldQuery{Account: upload.Account}
 	if !upload.Again && len(c.rows) > 0 {
-		query.Upload, query.First, query.Last = upload.ID, c.rows[0].claim.Line, c.rows[len(c.rows)-1].claim.Line
+		query.Upload, query.First, query.Last = upload.ID, c.rows[0].claim.Line, c.rows[len(c.rows)-1].claim.LastLine()
 	}
 	for i := range c.rows {
 		r := &c.rows[i]
@@ -342,8 +375,14 @@ func heldQuery(upload *conversion.Upload, c *chunk) conversion.HeldQuery {
 		if r.claim.ReferenceID != "" {
 			query.References = append(query.References, r.claim.ReferenceID)
 		}
-		if r.claim.ParentReferenceID != "" {
-			query.Parents = append(query.Parents, r.claim.ParentReferenceID)
+		if r.claim.Names.Given() {
+			query.Names = append(query.Names, r.claim.Names)
+		}
+		if call := r.match.Call; call != nil && r.claim.Names.ByCall {
+			query.Calls = append(query.Calls, call.ID)
+		}
+		if call := r.match.Call; call != nil && r.claim.CallCost.Given {
+			query.Costs = append(query.Costs, call.ID)
 		}
 		if r.fingerprint != (conversion.Fingerprint{}) {
 			query.Fingerprints = append(query.Fingerprints, r.fingerprint)

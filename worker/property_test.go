@@ -63,9 +63,9 @@ func (d draw) account() func(*conversion.Account) {
 	if d.IntN(3) == 0 {
 		key = []conversion.KeyPart{conversion.KeyCall, conversion.KeyReferenceID}
 	}
-	apply, limit := d.IntN(4) == 0, d.IntN(8)
+	repeats, limit := []conversion.Repeats{"", "", conversion.RepeatsOnce, conversion.RepeatsApply}[d.IntN(4)], d.IntN(8)
 	return func(a *conversion.Account) {
-		a.Duplicates = conversion.DuplicateRules{Key: key, Mode: mode, ApplyRepeats: apply}
+		a.Duplicates = conversion.DuplicateRules{Key: key, Mode: mode, Repeats: repeats}
 		if limit > 5 {
 			a.ErrorLimit = limit - 4
 		}

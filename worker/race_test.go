@@ -21,11 +21,11 @@ func TestTwoWorkersDecideAnUploadOnce(t *testing.T) {
 	for _, mode := range conversion.Modes {
 		for _, rows := range []int{1, 4, 9} {
 			t.Run(fmt.Sprintf("%s, %d rows", mode, rows), func(t *testing.T) {
-				b := newBench(t, func(a *conversion.Account) { a.Duplicates.Mode = mode })
+				b := newBench(t, inMode(mode))
 				b.know(0, rows)
 				var content string
 				for i := range rows {
-					content += line(i, "", "S", fmt.Sprintf("%d.00", i))
+					content += line(i, fmt.Sprint("R", i), "S", fmt.Sprintf("%d.00", i))
 				}
 				upload, err := b.Accept(t.Context(), delivery("23", "orders.csv", table(content)))
 				if err != nil {

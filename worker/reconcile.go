@@ -42,7 +42,7 @@ func (w *Worker) reconcileUpload(ctx context.Context, upload *conversion.Upload)
 	defer claims.Close()
 	reader := &chunkReader{
 		worker: w, upload: upload, claims: claims,
-		policy:    matcher.Policy{Account: account, Now: w.now()},
+		policy:    w.policy(upload, account, table, w.now()),
 		identical: map[conversion.Fingerprint]int{},
 	}
 	var diagnosis matcher.Diagnosis
@@ -87,15 +87,17 @@ func (r *chunkReader) redecide(ctx context.Context, outcomes []conversion.Outcom
 		s.outcomes, s.limit, s.diagnosis = outcomes, 0, r.upload.Diagnosis // reading came this far
 		news, changed := false, false
 		for i := range c.rows {
-			next, err := s.decide(&c.rows[i])
+			decided, err := s.decideAll(&c.rows[i])
 			if err != nil {
 				return nil, err
 			}
-			news = news || next.Verdict != conversion.Waiting
-			changed = changed || !reflect.DeepEqual(next, s.outcomes[at[next.Line]])
-			s.tally.Counts[conversion.Waiting]--
-			s.tally.Counts[next.Verdict]++
-			s.outcomes[at[next.Line]] = next
+			for _, next := range decided {
+				news = news || next.Verdict != conversion.Waiting
+				changed = changed || !reflect.DeepEqual(next, s.outcomes[at[next.Line]])
+				s.tally.Counts[conversion.Waiting]--
+				s.tally.Counts[next.Verdict]++
+				s.outcomes[at[next.Line]] = next
+			}
 		}
 		if !changed {
 			return nil, nil
@@ -113,7 +115,7 @@ func (r *chunkReader) redecide(ctx context.Context, outcomes []conversion.Outcom
 // readLines reads on to the given lines and returns their rows.
 func (r *chunkReader) readLines(wanted map[int]int) (*chunk, error) {
 	c := &chunk{}
-	for len(c.rows) < len(wanted) {
+	for found := 0; found < len(wanted); {
 		claim, rejection, err := r.claims.Next()
 		if errors.Is(err, io.EOF) {
 			return c, nil
@@ -127,6 +129,7 @@ func (r *chunkReader) readLines(wanted map[int]int) (*chunk, error) {
 		}
 		if _, ok := wanted[claim.Line]; ok {
 			c.rows = append(c.rows, next)
+			found += 1 + len(claim.Others)
 		}
 	}
 	return c, nil

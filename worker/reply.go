@@ -124,12 +124,12 @@ func (w *Worker) shelfStem(ctx context.Context, upload *conversion.Upload) (stri
 var numbered = regexp.MustCompile(`(?i)-upload-\d+$`)
 
 func (w *Worker) shelf(source string) ingest.Shelf {
-	for _, plan := range w.Plans {
-		if shelf, ok := plan.Source.(ingest.Shelf); ok && plan.Source.Name() == source {
-			return shelf
-		}
+	plan := w.plan(source)
+	if plan == nil {
+		return nil
 	}
-	return nil
+	shelf, _ := plan.Source.(ingest.Shelf)
+	return shelf
 }
 
 // Told is all that is told of an upload: the report and its files.

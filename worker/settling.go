@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"calltally/conversion"
 	"calltally/matcher"
@@ -18,6 +19,7 @@ type settling struct {
 	outcomes     []conversion.Outcome
 	touched      map[int64]*conversion.Conversion
 	changes      []*conversion.Change
+	costs        []conversion.CallCost
 	rekeyed      []int64
 	fingerprints map[conversion.Fingerprint]int64
 	tally        conversion.Tally
@@ -33,16 +35,38 @@ func newSettling(upload *conversion.Upload, policy matcher.Policy, held *convers
 	}
 }
 
-// add decides one row.
+// add decides one row, or the rows of one order.
 func (s *settling) add(r *row) error {
-	outcome, err := s.decide(r)
-	if err != nil {
-		return err
+	outcomes, err := s.decideAll(r)
+	s.note(outcomes...)
+	return err
+}
+
+// note keeps outcomes.
+func (s *settling) note(outcomes ...conversion.Outcome) {
+	s.outcomes = append(s.outcomes, outcomes...)
+	s.tally.Add(outcomes...)
+	for _, o := range outcomes {
+		s.cursor = max(s.cursor, o.Line)
 	}
-	s.outcomes = append(s.outcomes, outcome)
-	s.tally.Add(outcome)
-	s.cursor = max(s.cursor, outcome.Line)
-	return nil
+}
+
+// decideAll decides a row, or the rows of one order: what becomes of it is the
+// outcome of each, and its money stands on the first.
+func (s *settling) decideAll(r *row) ([]conversion.Outcome, error) {
+	if r.kept != nil {
+		return r.kept, nil
+	}
+	first, err := s.decide(r)
+	outcomes := []conversion.Outcome{first}
+	for _, line := range r.claim.Others {
+		part := first
+		part.Line, part.PartOf = line, first.Line
+		part.PayoutBefore, part.PayoutAfter, part.Rule, part.Near, part.Shift = conversion.Amount{}, conversion.Amount{}, "", nil, 0
+		part.Message = strings.TrimSpace(fmt.Sprintf("Part of the order that begins on line %d. %s", first.Line, first.Message))
+		outcomes = append(outcomes, part)
+	}
+	return outcomes, err
 }
 
 func (s *settling) decide(r *row) (conversion.Outcome, error) {
@@ -71,19 +95,20 @@ func appliedBefore(earlier conversion.AppliedLine) conversion.Outcome {
 
 // apply decides a row by the ledger.
 func (s *settling) apply(r *row) (conversion.Outcome, error) {
-	parent := s.held.Referenced(r.claim.ParentReferenceID)
-	var parentCall *conversion.Call
-	if parent != nil {
-		parentCall = s.held.Calls[parent.Call]
+	found := matcher.Candidates{Match: r.match, Prior: s.held.Latest(r.key), Referenced: s.held.Referenced(r.claim.ReferenceID), Repeated: s.held.Applied(r.fingerprint)}
+	if r.claim.Names.Given() {
+		found.Named, found.NamedCall = s.named(r)
 	}
-	decision := matcher.Decide(&r.claim, matcher.Candidates{
-		Match:      r.match,
-		ParentCall: parentCall,
-		Prior:      s.held.Latest(r.key),
-		Referenced: s.held.Referenced(r.claim.ReferenceID),
-		Parent:     parent,
-		Repeated:   s.held.Applied(r.fingerprint),
-	}, s.policy, s.upload.ID)
+	if call := r.match.Call; call != nil && r.claim.CallCost.Given && s.held.Calls[call.ID] != nil {
+		found.Match.Call = s.held.Calls[call.ID] // as it is now
+	}
+	decision := matcher.Decide(&r.claim, found, s.policy, s.upload.ID)
+	if cost := decision.Cost; cost != nil {
+		s.costs = append(s.costs, *cost)
+		costs := *found.Match.Call
+		costs.Cost = cost.After
+		s.held.Calls[cost.Call] = &costs
+	}
 	outcome := decision.Outcome
 	if outcome.Code == conversion.CallNotFound || outcome.Code == conversion.CallInFuture {
 		outcome.Near, outcome.Shift = r.near, r.shift
@@ -98,29 +123,47 @@ func (s *settling) apply(r *row) (conversion.Outcome, error) {
 		}
 		outcome.Message = matcher.Returns(decision.Change, earlier)
 	}
+	if call := r.match.Call; call != nil && s.held.Calls[call.ID] == nil {
+		s.held.Calls[call.ID] = call
+	}
+	if r.fingerprint != (conversion.Fingerprint{}) {
+		s.fingerprints[r.fingerprint] = decision.Change.ID
+	}
+	return outcome, s.keep(decision)
+}
+
+// named finds the conversions that a row names, and the first one's call.
+func (s *settling) named(r *row) ([]*conversion.Conversion, *conversion.Call) {
+	var call int64
+	if r.match.Call != nil {
+		call = r.match.Call.ID
+	}
+	named := s.held.Named(r.claim.Names, call)
+	if len(named) == 0 || named[0] == nil {
+		return named, nil
+	}
+	return named, s.held.Calls[named[0].Call]
+}
+
+// keep keeps what a decision does to a conversion.
+func (s *settling) keep(decision matcher.Decision) error {
 	if decision.NewKey != (conversion.Key{}) {
 		if err := s.held.Rekey(decision.Conversion, decision.NewKey); err != nil {
-			return outcome, err
+			return err
 		}
 		s.rekeyed = append(s.rekeyed, decision.Conversion.ID)
 	}
 	s.held.Put(decision.Conversion)
-	if r.match.Call != nil {
-		s.held.Calls[r.match.Call.ID] = r.match.Call
-	}
 	s.touched[decision.Conversion.ID] = decision.Conversion
 	s.changes = append(s.changes, decision.Change)
-	if r.fingerprint != (conversion.Fingerprint{}) {
-		s.fingerprints[r.fingerprint] = decision.Change.ID
-	}
-	return outcome, nil
+	return nil
 }
 
 // settlement is what the chunk came to.
 func (s *settling) settlement(c *chunk, now conversion.Millis) *conversion.Settlement {
 	return &conversion.Settlement{
 		Upload: s.upload.ID, From: s.upload.State, After: s.upload.Cursor, Waiting: s.upload.Tally.Of(conversion.Waiting), Cursor: s.cursor,
-		Outcomes: s.outcomes, Changes: s.changes, Fingerprints: s.fingerprints, Tally: s.tally,
+		Outcomes: s.outcomes, Changes: s.changes, Costs: s.costs, Fingerprints: s.fingerprints, Tally: s.tally,
 		Rekeyed: s.rekeyed, Conversions: slices.SortedFunc(maps.Values(s.touched), byKey),
 		Done: c.last, News: c.last, At: now, Diagnosis: s.diagnosis,
 	}

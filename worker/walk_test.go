@@ -92,7 +92,7 @@ func TestARefusedFileEndsInRejectedAndSaysWhy(t *testing.T) {
 func TestTheSameFileAgainChangesNothing(t *testing.T) {
 	for _, mode := range conversion.Modes {
 		t.Run(string(mode), func(t *testing.T) {
-			b := newBench(t, func(a *conversion.Account) { a.Duplicates.Mode = mode })
+			b := newBench(t, inMode(mode))
 			b.know(0, 2)
 			content := table(line(0, "R0", "S", "10.00"), line(1, "R1", "S", "20.00"), line(1, "R2", "T", "30.00"))
 			b.put("orders.csv", content)

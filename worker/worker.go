@@ -24,6 +24,8 @@ type Store interface {
 	Upload(ctx context.Context, id int64) (*conversion.Upload, error)
 	EarlierOfStem(ctx context.Context, u *conversion.Upload) (bool, error)
 	OpenUpload(ctx context.Context, id int64) func() (io.ReadCloser, error)
+	SaveDerived(ctx context.Context, u *conversion.Upload) error
+	ChangesBy(ctx context.Context, upload int64, first, last int) (changes map[int]*conversion.Change, undone map[int64]bool, err error)
 	UploadsToDecide(ctx context.Context, each func(*conversion.Upload) error) error
 	UploadsWaiting(ctx context.Context, account string, each func(*conversion.Upload) error) error
 	Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error
@@ -57,11 +59,18 @@ type Replier interface {
 type Plan struct {
 	Source ingest.Source
 	Every  time.Duration
+	// Duplicates are rules of the source's own; zero where it leaves them to the
+	// account.
+	Duplicates conversion.DuplicateRules
+	// DryRun has its files change nothing: the report says what would happen.
+	DryRun bool
 }
 
 // Worker carries uploads from their sources to their reports.
 type Worker struct {
-	Store    Store
+	Store Store
+	// Together runs f on a store that does all in one transaction, kept if f says so.
+	Together func(ctx context.Context, f func(Store) (keep bool, err error)) error
 	Accounts []*conversion.Account
 	Plans    []Plan
 	Jobs     []Job
@@ -89,9 +98,37 @@ type Worker struct {
 // On returns a worker like w that works on another store.
 func (w *Worker) On(store Store) *Worker {
 	return &Worker{
-		Store: store, Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain,
+		Store: store, Together: within(store), Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain,
 		Limits: w.Limits, ChunkRows: w.ChunkRows, Now: w.Now, Log: w.Log, Progress: w.Progress,
 	}
+}
+
+// TogetherIn is how a worker does things together in a store.
+func TogetherIn[S Store](s interface {
+	Together(ctx context.Context, f func(S) (keep bool, err error)) error
+}) func(context.Context, func(Store) (bool, error)) error {
+	return func(ctx context.Context, f func(Store) (bool, error)) error {
+		return s.Together(ctx, func(together S) (bool, error) { return f(together) })
+	}
+}
+
+// within is how a worker whose store is one transaction already does things
+// together.
+func within(store Store) func(context.Context, func(Store) (bool, error)) error {
+	return func(_ context.Context, f func(Store) (bool, error)) error {
+		_, err := f(store)
+		return err
+	}
+}
+
+// plan returns the plan of a source, or nil.
+func (w *Worker) plan(source string) *Plan {
+	for i := range w.Plans {
+		if w.Plans[i].Source.Name() == source {
+			return &w.Plans[i]
+		}
+	}
+	return nil
 }
 
 const defaultChunkRows = 16 << 10

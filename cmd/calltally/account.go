@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/mail"
 	"path"
 	"slices"
@@ -35,6 +36,20 @@ type accountConfig struct {
 	Duplicates      duplicatesConfig  `yaml:"duplicates"`
 	EventTypes      []eventTypeConfig `yaml:"event_types"`
 	Payouts         []payoutConfig    `yaml:"payouts"`
+	Received        []payoutConfig    `yaml:"received"`
+	RowPayouts      string            `yaml:"row_payouts"`
+	DefaultStatus   string            `yaml:"default_status"`
+	LockBefore      string            `yaml:"lock_before"`
+	Parents         string            `yaml:"parent_reference"`
+	DryRunAddresses []string          `yaml:"dry_run_addresses"`
+	Options         optionsConfig     `yaml:"options"`
+}
+
+// optionsConfig says what a row's blank options mean.
+type optionsConfig struct {
+	AddToExistingPayout string `yaml:"add_to_existing_payout"`
+	ReceivedOption      string `yaml:"received_option"`
+	EffectiveDate       string `yaml:"effective_date_option"`
 }
 
 type matchConfig struct {
@@ -53,6 +68,7 @@ type duplicatesConfig struct {
 
 type eventTypeConfig struct {
 	Name       string           `yaml:"name"`
+	Codes      []string         `yaml:"codes"`
 	Duplicates duplicatesConfig `yaml:",inline"`
 }
 
@@ -66,6 +82,7 @@ type payoutConfig struct {
 	MinDuration string   `yaml:"min_duration"`
 	Fixed       string   `yaml:"fixed"`
 	Percent     string   `yaml:"percent"`
+	Of          string   `yaml:"of"`
 	Cap         string   `yaml:"cap"`
 }
 
@@ -76,10 +93,10 @@ func (a *accountConfig) account(at, zone string) (*conversion.Account, error) {
 	}
 	account := &conversion.Account{
 		ID: a.ID, Name: a.Name, Region: strings.ToUpper(a.Region), Columns: a.Columns, Addresses: a.Addresses, Senders: a.Senders, ReportTo: a.ReportTo,
-		NegativeAmounts: a.NegativeAmounts, ErrorLimit: a.ErrorLimit, Dialect: a.Dialect, DecimalMark: '.',
+		NegativeAmounts: a.NegativeAmounts, ErrorLimit: a.ErrorLimit, Dialect: a.Dialect, DecimalMark: '.', DryRunAddresses: a.DryRunAddresses,
 	}
 	for _, step := range []func(string, *conversion.Account) error{
-		func(at string, to *conversion.Account) error { return a.place(at, zone, to) }, a.words, a.matching, a.duplicates, a.payouts,
+		func(at string, to *conversion.Account) error { return a.place(at, zone, to) }, a.words, a.matching, a.duplicates, a.payouts, a.changing,
 	} {
 		if err := step(at, account); err != nil {
 			return nil, err
@@ -143,7 +160,7 @@ func (a *accountConfig) words(at string, to *conversion.Account) error {
 	for _, list := range []struct {
 		key       string
 		addresses []string
-	}{{"addresses", a.Addresses}, {"report_to", a.ReportTo}} {
+	}{{"addresses", a.Addresses}, {"dry_run_addresses", a.DryRunAddresses}, {"report_to", a.ReportTo}} {
 		for i, address := range list.addresses {
 			if !bareAddress(address) {
 				return faultAt(fmt.Sprintf("%s.%s[%d]", at, list.key, i), "%q is not an address such as ops@acme.example, without a name", address)
@@ -171,10 +188,8 @@ func checkDialect(at, name string, takes conversion.Takes) error {
 }
 
 func (a *accountConfig) matching(at string, to *conversion.Account) error {
-	if a.Match.ByEventTime {
-		return faultAt(at+".match.by_event_time", "no dialect has an event time yet, so by_event_time can't be used; take it out")
-	}
 	m := &to.Match
+	m.ByEventTime = a.Match.ByEventTime
 	err := durations(at+".match", []durationSetting{
 		{"window", a.Match.Window, 5 * time.Minute, &m.Window},
 		{"window_without_caller", a.Match.WindowWithoutCaller, time.Minute, &m.WindowWithoutCaller},
@@ -187,6 +202,9 @@ func (a *accountConfig) matching(at string, to *conversion.Account) error {
 	if err := durations(at, []durationSetting{{"wait_for_calls", a.WaitForCalls, 168 * time.Hour, &to.WaitForCalls}}); err != nil {
 		return err
 	}
+	if m.ByEventTime && m.Lookback == 0 {
+		return faultAt(at+".match.by_event_time", "by_event_time looks back for a caller's latest call, so lookback can't be 0; set it to some days, such as 720h")
+	}
 	if m.Window > 12*time.Hour || m.WindowWithoutCaller > 12*time.Hour {
 		return faultAt(at+".match", "a window over 12 h would match calls of another day; choose minutes")
 	}
@@ -194,8 +212,7 @@ func (a *accountConfig) matching(at string, to *conversion.Account) error {
 }
 
 func (a *accountConfig) duplicates(at string, to *conversion.Account) (err error) {
-	base := conversion.DuplicateRules{Key: conversion.DefaultKey, Mode: conversion.ModeUpdate}
-	if to.Duplicates, err = a.Duplicates.rules(at+".duplicates", base); err != nil {
+	if to.Duplicates, err = a.Duplicates.rules(at + ".duplicates"); err != nil {
 		return err
 	}
 	for i, t := range a.EventTypes {
@@ -203,46 +220,82 @@ func (a *accountConfig) duplicates(at string, to *conversion.Account) (err error
 		if t.Name == "" {
 			return faultAt(typeAt, "the event type has no name")
 		}
-		if slices.ContainsFunc(to.EventTypes, func(other conversion.EventType) bool { return other.Name == t.Name }) {
-			return faultAt(typeAt, "the event type %q is there twice", t.Name)
+		for _, name := range append([]string{t.Name}, t.Codes...) {
+			if to.EventType(name) != nil {
+				return faultAt(typeAt, "the event type %q is there twice", name)
+			}
 		}
-		rules, err := t.Duplicates.rules(typeAt, to.Duplicates)
+		rules, err := t.Duplicates.rules(typeAt)
 		if err != nil {
 			return err
 		}
-		to.EventTypes = append(to.EventTypes, conversion.EventType{Name: t.Name, Duplicates: rules})
+		to.EventTypes = append(to.EventTypes, conversion.EventType{Name: t.Name, Codes: t.Codes, Duplicates: rules})
 	}
 	return nil
 }
 
-// rules reads duplicate rules; what is not set is as in base.
-func (d duplicatesConfig) rules(at string, base conversion.DuplicateRules) (conversion.DuplicateRules, error) {
-	rules := base
+// rules reads duplicate rules; what is not set is left open.
+func (d duplicatesConfig) rules(at string) (rules conversion.DuplicateRules, err error) {
 	if d.Mode != "" {
 		rules.Mode = conversion.Mode(d.Mode)
 		if !slices.Contains(conversion.Modes, rules.Mode) {
 			return rules, faultAt(at+".mode", "%q is not one of %s", d.Mode, joinWords(conversion.Modes))
 		}
 	}
-	if len(d.Key) > 0 {
-		rules.Key = nil
-		for i, part := range d.Key {
-			if !slices.Contains(conversion.KeyParts, conversion.KeyPart(part)) {
-				return rules, faultAt(fmt.Sprintf("%s.key[%d]", at, i), "%q is not one of %s", part, joinWords(conversion.KeyParts))
-			}
-			rules.Key = append(rules.Key, conversion.KeyPart(part))
+	for i, name := range d.Key {
+		part := cmp.Or(conversion.KeyNames[name], conversion.KeyPart(name))
+		if !slices.Contains(conversion.KeyParts, part) {
+			return rules, faultAt(fmt.Sprintf("%s.key[%d]", at, i), "%q is not one of %s, %s", name, joinWords(conversion.KeyParts), strings.Join(slices.Sorted(maps.Keys(conversion.KeyNames)), ", "))
+		}
+		rules.Key = append(rules.Key, part)
+	}
+	rules.Repeats, err = oneOf(at+".repeat_rows", d.RepeatRows, conversion.RepeatsOnce, conversion.RepeatsApply)
+	return rules, err
+}
+
+// oneOf reads a setting that is one of some words, or not set.
+func oneOf[W ~string](at, text string, words ...W) (W, error) {
+	if text != "" && !slices.Contains(words, W(text)) {
+		return "", faultAt(at, "%q is not one of %s", text, joinWords(words))
+	}
+	return W(text), nil
+}
+
+// changing reads what holds for rows that change what is held.
+func (a *accountConfig) changing(at string, to *conversion.Account) (err error) {
+	if a.LockBefore != "" {
+		day, err := time.Parse(time.DateOnly, a.LockBefore)
+		if err != nil {
+			return faultAt(at+".lock_before", "%q is not a day such as 2026-06-01", a.LockBefore)
+		}
+		to.LockBefore = day.Year()*10000 + int(day.Month())*100 + day.Day()
+	}
+	if to.DefaultStatus, err = oneOf(at+".default_status", a.DefaultStatus, conversion.StatusApproved, conversion.StatusPending, conversion.StatusDeclined, conversion.StatusOther); err != nil {
+		return err
+	}
+	parents, err := oneOf(at+".parent_reference", a.Parents, "update", "link")
+	if err != nil {
+		return err
+	}
+	payouts, err := oneOf(at+".row_payouts", a.RowPayouts, "allow", "refuse")
+	if err != nil {
+		return err
+	}
+	to.LinkChildren, to.NoRowPayouts = parents == "link", payouts == "refuse"
+	to.Options = map[string]string{}
+	for _, option := range []struct {
+		name, text string
+		words      []string
+	}{
+		{"add_to_existing_payout", a.Options.AddToExistingPayout, []string{"true", "false"}},
+		{"received_option", a.Options.ReceivedOption, ingest.ReceivedOptions},
+		{"effective_date_option", a.Options.EffectiveDate, []string{string(conversion.OnToday), string(conversion.OnConversion)}},
+	} {
+		if to.Options[option.name], err = oneOf(at+".options."+option.name, option.text, option.words...); err != nil {
+			return err
 		}
 	}
-	switch d.RepeatRows {
-	case "":
-	case "once":
-		rules.ApplyRepeats = false
-	case "apply":
-		rules.ApplyRepeats = true
-	default:
-		return rules, faultAt(at+".repeat_rows", "%q is not one of once, apply", d.RepeatRows)
-	}
-	return rules, nil
+	return nil
 }
 
 func joinWords[W ~string](words []W) string {
@@ -254,12 +307,21 @@ func joinWords[W ~string](words []W) string {
 }
 
 func (a *accountConfig) payouts(at string, to *conversion.Account) error {
-	for i, p := range a.Payouts {
-		rule, err := p.rule(fmt.Sprintf("%s.payouts[%d]", at, i), to.Currency)
-		if err != nil {
-			return err
+	for _, list := range []struct {
+		key   string
+		rules []payoutConfig
+		into  *[]conversion.PayoutRule
+	}{{"payouts", a.Payouts, &to.Payouts}, {"received", a.Received, &to.Received}} {
+		for i, p := range list.rules {
+			rule, err := p.rule(fmt.Sprintf("%s.%s[%d]", at, list.key, i), to.Currency)
+			if err != nil {
+				return err
+			}
+			if rule.OfReceived && list.key == "received" {
+				return faultAt(fmt.Sprintf("%s.received[%d].of", at, i), "what is received can't be a share of itself; take it out")
+			}
+			*list.into = append(*list.into, rule)
 		}
-		to.Payouts = append(to.Payouts, rule)
 	}
 	return nil
 }
@@ -284,6 +346,13 @@ func (p payoutConfig) rule(at string, currency conversion.Currency) (conversion.
 			return rule, faultAt(at+".percent", "%q is not a percentage such as 10 or 2.5", p.Percent)
 		}
 		rule.Percent, rule.HasPercent = percent, true
+	}
+	of, err := oneOf(at+".of", p.Of, "sale", "received")
+	if err != nil {
+		return rule, err
+	}
+	if rule.OfReceived = of == "received"; of != "" && !rule.HasPercent {
+		return rule, faultAt(at+".of", "only a percentage is of something; take it out")
 	}
 	switch _, err := path.Match(p.Publisher, ""); {
 	case rule.HasPercent == rule.Fixed.Given:

@@ -114,7 +114,10 @@ type callJSON struct {
 	Campaign      string `json:"campaign_id"`
 	Publisher     string `json:"publisher_id"`
 	ClickID       string `json:"click_id"`
+	ExternalID    string `json:"external_id"`
 	Status        string `json:"status"`
+	Cost          string `json:"cost"`
+	CostCurrency  string `json:"cost_currency"`
 }
 
 func (c *callsListCommand) Run(g *globals) error {
@@ -127,7 +130,7 @@ func (c *callsListCommand) Run(g *globals) error {
 	err = app.store.ListCalls(g.ctx, c.Account, l.limit, func(call conversion.Call, account string) error {
 		return l.add(callJSON{
 			Account: account, CallID: call.CallID, TransactionID: call.TransactionID, StartTime: call.Start.String(), Duration: call.Duration, Caller: call.Caller.String(), Called: call.Called.String(),
-			Campaign: call.Campaign, Publisher: call.Publisher, ClickID: call.ClickID, Status: call.Status,
+			Campaign: call.Campaign, Publisher: call.Publisher, ClickID: call.ClickID, ExternalID: call.ExternalID, Status: call.Status, Cost: call.Cost.String(), CostCurrency: string(call.Cost.Currency),
 		}, conversion.Clip(call.CallID, 20), conversion.Clip(account, 8), shortTime(call.Start), call.Duration, orDash(call.Caller.String()), conversion.Clip(orDash(call.Publisher), 12))
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,11 +97,27 @@ func parseConfig(file string, text []byte) (*config, error) {
 	if err := c.checkLimits(); err != nil {
 		return nil, err
 	}
-	if c.Reconcile != nil && len(c.Reconcile.DigestTo) > 0 {
-		return nil, c.at(faultAt("$.reconcile.digest_to", "digests are not sent yet; take digest_to out"))
+	if err := c.checkDigest(); err != nil {
+		return nil, err
 	}
 	_, err = c.schedule()
 	return c, err
+}
+
+// checkDigest refuses digests that nobody could be sent.
+func (c *config) checkDigest() error {
+	if c.Reconcile == nil {
+		return nil
+	}
+	for i, address := range c.Reconcile.DigestTo {
+		if !bareAddress(address) {
+			return c.at(faultAt(fmt.Sprintf("$.reconcile.digest_to[%d]", i), "%q is not an address such as ops@calltally.example, without a name", address))
+		}
+	}
+	if len(c.Reconcile.DigestTo) > 0 && c.Replies == nil {
+		return c.at(faultAt("$.reconcile.digest_to", "digests are sent by the relay of replies, and there is none; add replies"))
+	}
+	return nil
 }
 
 // checkLimits refuses limits that would refuse everything.
@@ -156,9 +173,13 @@ func (c *config) accounts() ([]*conversion.Account, error) {
 				return nil, c.at(faultAt(at+".id", "the id %q is used twice; every account needs its own", a.ID))
 			}
 		}
-		for j, address := range a.Addresses {
+		for j, address := range slices.Concat(a.Addresses, a.DryRunAddresses) {
 			if owner, taken := addresses[strings.ToLower(address)]; taken {
-				return nil, c.at(faultAt(fmt.Sprintf("%s.addresses[%d]", at, j), "the address %s belongs to account %s already; an address names one account", address, owner))
+				place := fmt.Sprintf("%s.addresses[%d]", at, j)
+				if j >= len(a.Addresses) {
+					place = fmt.Sprintf("%s.dry_run_addresses[%d]", at, j-len(a.Addresses))
+				}
+				return nil, c.at(faultAt(place, "the address %s belongs to account %s already; an address names one account", address, owner))
 			}
 			addresses[strings.ToLower(address)] = a.ID
 		}

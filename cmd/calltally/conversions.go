@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -18,30 +19,42 @@ type conversionsListCommand struct {
 }
 
 type conversionJSON struct {
-	ConversionID   string `json:"conversion_id"`
-	Account        string `json:"account"`
-	CallID         string `json:"call_id"`
-	OccurredAt     string `json:"occurred_at"`
-	EventType      string `json:"event_type"`
-	ReasonCode     string `json:"reason_code"`
-	ReferenceID    string `json:"reference_id"`
-	SKUList        string `json:"sku_list"`
-	QuantityList   string `json:"quantity_list"`
-	SaleAmount     string `json:"sale_amount"`
-	SaleCurrency   string `json:"sale_currency"`
-	Payout         string `json:"payout"`
-	PayoutCurrency string `json:"payout_currency"`
-	Campaign       string `json:"campaign_id"`
-	Publisher      string `json:"publisher_id"`
-	Upload         int64  `json:"upload"`
-	Line           int    `json:"line"`
+	ConversionID     string `json:"conversion_id"`
+	Account          string `json:"account"`
+	CallID           string `json:"call_id"`
+	OccurredAt       string `json:"occurred_at"`
+	EventType        string `json:"event_type"`
+	ReasonCode       string `json:"reason_code"`
+	ReferenceID      string `json:"reference_id"`
+	SKUList          string `json:"sku_list"`
+	QuantityList     string `json:"quantity_list"`
+	SaleAmount       string `json:"sale_amount"`
+	SaleCurrency     string `json:"sale_currency"`
+	Received         string `json:"received"`
+	ReceivedCurrency string `json:"received_currency"`
+	Payout           string `json:"payout"`
+	PayoutCurrency   string `json:"payout_currency"`
+	PayoutBy         string `json:"payout_by"` // rules, or row
+	Status           string `json:"status"`
+	Disposition      string `json:"disposition"`
+	EventID          string `json:"event_id"`
+	DuplicateStatus  string `json:"duplicate_status"` // new, repeated or unknown
+	Value            string `json:"value"`
+	Parent           string `json:"parent_conversion_id"`
+	Note             string `json:"note"`
+	Campaign         string `json:"campaign_id"`
+	Publisher        string `json:"publisher_id"`
+	Upload           int64  `json:"upload"`
+	Line             int    `json:"line"`
 }
 
 func conversionOf(c *conversion.Conversion, account, callID string) conversionJSON {
 	return conversionJSON{
 		ConversionID: conversion.FormatID(c.ID), Account: account, CallID: callID, OccurredAt: c.OccurredAt.String(), EventType: c.EventType, ReasonCode: c.ReasonCode,
 		ReferenceID: c.ReferenceID, SKUList: c.SKUs, QuantityList: c.Quantities, SaleAmount: c.Sale.String(), SaleCurrency: string(c.Sale.Currency),
-		Payout: c.Payout.String(), PayoutCurrency: string(c.Payout.Currency), Campaign: c.Campaign, Publisher: c.Publisher,
+		Received: c.Received.String(), ReceivedCurrency: string(c.Received.Currency), Payout: c.Payout.String(), PayoutCurrency: string(c.Payout.Currency),
+		PayoutBy: cmp.Or(c.PayoutBy, "rules"), Status: string(c.Status), Disposition: c.Disposition, EventID: c.EventID, DuplicateStatus: cmp.Or(c.Repeat, "unknown"),
+		Value: c.Value, Parent: c.Parent, Note: c.Note, Campaign: c.Campaign, Publisher: c.Publisher,
 		Upload: conversion.UploadOf(c.ID), Line: conversion.LineOf(c.ID),
 	}
 }
@@ -75,25 +88,31 @@ type conversionsShowCommand struct {
 }
 
 type changeJSON struct {
-	Upload       int64               `json:"upload"`
-	Line         int                 `json:"line"`
-	Verdict      string              `json:"verdict"`
-	At           string              `json:"at"`
-	Effective    string              `json:"effective"`
-	SaleBefore   string              `json:"sale_before"`
-	SaleAfter    string              `json:"sale_after"`
-	PayoutBefore string              `json:"payout_before"`
-	PayoutAfter  string              `json:"payout_after"`
-	Details      []map[string]string `json:"details"`
-	Rule         string              `json:"rule"`
+	Upload         int64               `json:"upload"`
+	Line           int                 `json:"line"`
+	Verdict        string              `json:"verdict"`
+	At             string              `json:"at"`
+	Effective      string              `json:"effective"`
+	SaleBefore     string              `json:"sale_before"`
+	SaleAfter      string              `json:"sale_after"`
+	ReceivedBefore string              `json:"received_before"`
+	ReceivedAfter  string              `json:"received_after"`
+	PayoutBefore   string              `json:"payout_before"`
+	PayoutAfter    string              `json:"payout_after"`
+	StatusBefore   string              `json:"status_before"`
+	StatusAfter    string              `json:"status_after"`
+	Undoes         int64               `json:"undoes_upload"` // 0 for none
+	Details        []map[string]string `json:"details"`
+	Rule           string              `json:"rule"`
 }
 
 func changeOf(c *conversion.Change) changeJSON {
 	j := changeJSON{
 		Upload: conversion.UploadOf(c.ID), Line: conversion.LineOf(c.ID), Verdict: c.Verdict.String(), At: c.At.String(),
 		Effective:  fmt.Sprintf("%04d-%02d-%02d", c.Effective/10000, c.Effective/100%100, c.Effective%100),
-		SaleBefore: c.SaleBefore.String(), SaleAfter: c.SaleAfter.String(), PayoutBefore: c.PayoutBefore.String(), PayoutAfter: c.PayoutAfter.String(),
-		Details: []map[string]string{}, Rule: c.Rule,
+		SaleBefore: c.Before.Sale.String(), SaleAfter: c.After.Sale.String(), ReceivedBefore: c.Before.Received.String(), ReceivedAfter: c.After.Received.String(),
+		PayoutBefore: c.Before.Payout.String(), PayoutAfter: c.After.Payout.String(), StatusBefore: string(c.Before.Status), StatusAfter: string(c.After.Status),
+		Undoes: conversion.UploadOf(c.Undoes), Details: []map[string]string{}, Rule: c.Rule,
 	}
 	for _, d := range c.Details {
 		j.Details = append(j.Details, map[string]string{"name": d.Name, "before": d.Before, "after": d.After})

@@ -198,6 +198,7 @@ type decidedHead struct {
 	Code      string         `json:"code"`
 	Message   string         `json:"message"`
 	Dialect   string         `json:"dialect"`
+	DialectBy string         `json:"dialect_by"` // the columns that told it; "" if it was set
 	Delimiter string         `json:"delimiter"`
 	Encoding  string         `json:"encoding"`
 	TimeZone  string         `json:"time_zone"`
@@ -226,7 +227,7 @@ type outcomeJSON struct {
 func headOf(told *worker.Told) decidedHead {
 	u := told.Report.Upload
 	head := decidedHead{
-		Upload: u.ID, File: u.Name, State: string(u.State), Dialect: u.Reading.Dialect, Delimiter: u.Reading.Delimiter, Encoding: u.Reading.Encoding,
+		Upload: u.ID, File: u.Name, State: string(u.State), Dialect: u.Reading.Dialect, DialectBy: u.Reading.Why, Delimiter: u.Reading.Delimiter, Encoding: u.Reading.Encoding,
 		TimeZone: u.Reading.Zone, DateOrder: string(u.Reading.DateOrder), DryRun: told.Report.DryRun, SameAs: u.SameAs,
 		Notes: append([]string{}, u.Reading.Notes...), Tally: tallyOf(u.Tally), Diagnosis: u.Diagnosis,
 	}

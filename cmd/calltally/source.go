@@ -41,6 +41,9 @@ type sourceConfig struct {
 	Every        string `yaml:"every"`
 	Settle       string `yaml:"settle"`
 	MaxBytes     int64  `yaml:"max_bytes"`
+	DryRun       bool   `yaml:"dry_run"`
+	// Duplicates prevail over the account's rules, and its event types' over them.
+	Duplicates duplicatesConfig `yaml:"duplicates"`
 }
 
 type repliesConfig struct {
@@ -102,6 +105,9 @@ func (c *config) checkSource(s *sourceConfig, at string) error {
 		return faultAt(at+".account", "there is no account %q among the accounts", s.Account)
 	}
 	if _, _, err := s.pace(at); err != nil {
+		return err
+	}
+	if _, err := s.Duplicates.rules(at + ".duplicates"); err != nil {
 		return err
 	}
 	if err := s.checkKeys(at); err != nil {
@@ -273,11 +279,17 @@ func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan
 	if err != nil {
 		return worker.Plan{}, err
 	}
+	duplicates, err := s.Duplicates.rules(at + ".duplicates")
+	if err != nil {
+		return worker.Plan{}, err
+	}
+	planned := worker.Plan{Every: every, Duplicates: duplicates, DryRun: s.DryRun}
 	if s.Kind == kindFolder {
-		return worker.Plan{Every: every, Source: &folder.Folder{
+		planned.Source = &folder.Folder{
 			Label: s.Name, Path: c.relative(s.Path), Account: s.Account, Takes: takes, Dialect: s.Dialect,
 			Settle: settle, Now: time.Now,
-		}}, nil
+		}
+		return planned, nil
 	}
 	server, err := c.mailServer(s.URL, s.Password, s.PasswordFile, s.CAFile, at, "imap")
 	if err != nil {
@@ -291,7 +303,8 @@ func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan
 	if s.MaxBytes > 0 {
 		box.MaxBytes = s.MaxBytes
 	}
-	return worker.Plan{Source: box, Every: every}, nil
+	planned.Source = box
+	return planned, nil
 }
 
 // pace reads how often a source is looked at, and how long a dropped file must

@@ -44,7 +44,7 @@ func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker.Worker{Store: s, Accounts: accounts, Plans: plans, Limits: c.limits(), Now: time.Now, Log: log}
+	w := &worker.Worker{Store: s, Together: worker.TogetherIn(s), Accounts: accounts, Plans: plans, Limits: c.limits(), Now: time.Now, Log: log}
 	if sender != nil {
 		sender.Log = log
 		w.Replier = sender

@@ -12,6 +12,7 @@ CREATE TABLE call (
     account        INTEGER NOT NULL REFERENCES account (id),
     call_id        TEXT NOT NULL,
     transaction_id TEXT NOT NULL DEFAULT '',
+    external_id    TEXT NOT NULL DEFAULT '',
     click_id       TEXT NOT NULL DEFAULT '',
     start_ms       INTEGER NOT NULL,
     duration       INTEGER NOT NULL CHECK (duration >= 0), -- seconds
@@ -20,12 +21,27 @@ CREATE TABLE call (
     campaign       TEXT NOT NULL DEFAULT '',
     publisher      TEXT NOT NULL DEFAULT '',
     status         TEXT NOT NULL DEFAULT '',
+    cost           INTEGER, -- NULL if nobody said
+    cost_currency  TEXT NOT NULL DEFAULT '',
     corrected      INTEGER NOT NULL DEFAULT 0 CHECK (corrected IN (0, 1)) -- by a later log entry
 ) STRICT;
 CREATE UNIQUE INDEX call_by_call_id ON call (account, call_id);
 CREATE INDEX call_by_caller ON call (account, caller, start_ms);
 CREATE INDEX call_by_start ON call (account, start_ms);
 CREATE INDEX call_by_transaction ON call (account, transaction_id) WHERE transaction_id <> '';
+CREATE INDEX call_by_external ON call (account, external_id) WHERE external_id <> '';
+CREATE INDEX call_by_click ON call (account, click_id) WHERE click_id <> '';
+
+-- What rows said of what a call cost. The last one's word stands in the call.
+CREATE TABLE call_cost (
+    id              INTEGER PRIMARY KEY, -- upload and line that said it
+    call            INTEGER NOT NULL REFERENCES call (id),
+    before          INTEGER,
+    before_currency TEXT NOT NULL,
+    after           INTEGER,
+    after_currency  TEXT NOT NULL,
+    undoes          INTEGER NOT NULL -- the entry that it takes back; 0 for none
+) STRICT;
 
 -- Call log entries that a later entry has replaced. Seen again, they say nothing.
 CREATE TABLE superseded_transaction (
@@ -57,6 +73,9 @@ CREATE TABLE upload (
     cursor_line  INTEGER NOT NULL DEFAULT 0, -- the last line decided
     same_as      INTEGER NOT NULL DEFAULT 0, -- the first upload of the same bytes
     again        INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)), -- decide even what copies have applied
+    dry_run      INTEGER NOT NULL DEFAULT 0 CHECK (dry_run IN (0, 1)), -- decided, and nothing was changed
+    undoes       INTEGER NOT NULL DEFAULT 0, -- the upload that it takes back; 0 for none
+    replays      INTEGER NOT NULL DEFAULT 0, -- the upload that it decides again; 0 for none
     mail         TEXT NOT NULL DEFAULT '{}', -- what a reply needs to know, JSON
     UNIQUE (source, origin, digest),
     CHECK ((state = 'refused') = (refusal_code <> '')),
@@ -66,6 +85,7 @@ CREATE INDEX upload_to_decide ON upload (id) WHERE state IN ('received', 'decidi
 CREATE INDEX upload_by_digest ON upload (account, digest);
 CREATE INDEX upload_by_stem ON upload (source, stem);
 CREATE INDEX upload_waiting ON upload (id) WHERE waiting > 0;
+CREATE INDEX upload_undoing ON upload (undoes) WHERE undoes > 0;
 
 -- An upload's bytes as they came, in parts of equal size.
 CREATE TABLE upload_part (
@@ -87,50 +107,71 @@ CREATE TABLE outcome_chunk (
 ) STRICT;
 
 CREATE TABLE conversion (
-    id              INTEGER PRIMARY KEY, -- upload and line that created it
-    account         INTEGER NOT NULL REFERENCES account (id),
-    key             BLOB NOT NULL,
-    nth             INTEGER NOT NULL CHECK (nth >= 0), -- counts conversions under one key
-    changes         INTEGER NOT NULL CHECK (changes > 0), -- the ledger's entries for it
-    call            INTEGER NOT NULL, -- 0 for a web conversion
-    occurred_ms     INTEGER NOT NULL,
-    sale            INTEGER, -- NULL if none was given
-    sale_currency   TEXT NOT NULL,
-    payout          INTEGER,
-    payout_currency TEXT NOT NULL,
-    reference_id    TEXT NOT NULL,
-    event_type      TEXT NOT NULL,
-    reason_code     TEXT NOT NULL,
-    sku_list        TEXT NOT NULL,
-    quantity_list   TEXT NOT NULL,
-    campaign        TEXT NOT NULL,
-    publisher       TEXT NOT NULL,
-    customer        TEXT NOT NULL, -- JSON
+    id                INTEGER PRIMARY KEY, -- upload and line that created it
+    account           INTEGER NOT NULL REFERENCES account (id),
+    key               BLOB NOT NULL,
+    keyed_by          INTEGER NOT NULL, -- the parts of the key, one bit each
+    nth               INTEGER NOT NULL CHECK (nth >= 0), -- counts conversions under one key
+    changes           INTEGER NOT NULL CHECK (changes > 0), -- the ledger's entries for it
+    call              INTEGER NOT NULL, -- 0 for a web conversion
+    occurred_ms       INTEGER NOT NULL,
+    sale              INTEGER, -- NULL if none was given
+    sale_currency     TEXT NOT NULL,
+    received          INTEGER,
+    received_currency TEXT NOT NULL,
+    payout            INTEGER,
+    payout_currency   TEXT NOT NULL,
+    status            TEXT NOT NULL CHECK (status IN ('', 'approved', 'pending', 'declined', 'other', 'rejected', 'returned', 'reversed', 'undone')),
+    reference_id      TEXT NOT NULL,
+    event_id          TEXT NOT NULL,
+    event_type        TEXT NOT NULL,
+    reason_code       TEXT NOT NULL,
+    sku_list          TEXT NOT NULL,
+    quantity_list     TEXT NOT NULL,
+    item_amounts      TEXT NOT NULL, -- minor units of the sale
+    disposition       TEXT NOT NULL,
+    repeat            TEXT NOT NULL CHECK (repeat IN ('', 'new', 'repeated')),
+    campaign          TEXT NOT NULL,
+    publisher         TEXT NOT NULL,
+    value             TEXT NOT NULL CHECK (value IN ('', 'true', 'false')),
+    payout_by         TEXT NOT NULL CHECK (payout_by IN ('', 'row')),
+    parent            TEXT NOT NULL, -- the conversion that it was added to
+    note              TEXT NOT NULL,
+    customer          TEXT NOT NULL, -- JSON
     CHECK (sale IS NULL OR sale_currency <> ''),
-    CHECK (payout IS NULL OR payout_currency <> '')
+    CHECK (received IS NULL OR received_currency <> ''),
+    CHECK (payout IS NULL OR payout_currency <> ''),
+    CHECK (status <> 'undone' OR sale IS NULL AND received IS NULL AND payout IS NULL)
 ) STRICT;
 CREATE UNIQUE INDEX conversion_by_key ON conversion (key, nth);
 CREATE INDEX conversion_by_reference ON conversion (account, reference_id) WHERE reference_id <> '';
+CREATE INDEX conversion_by_call ON conversion (call) WHERE call <> 0;
 
 -- The ledger. Nothing is ever changed or deleted here.
 CREATE TABLE change (
-    id            INTEGER PRIMARY KEY, -- upload and line that caused it
-    conversion    INTEGER NOT NULL REFERENCES conversion (id),
-    seq           INTEGER NOT NULL CHECK (seq >= 0), -- counts the conversion's changes
-    verdict       TEXT NOT NULL CHECK (verdict IN ('created', 'updated', 'incremented', 'repeated')),
-    at_ms         INTEGER NOT NULL,
-    effective     INTEGER NOT NULL, -- yyyymmdd in the account's zone
-    sale_before   INTEGER, -- in the conversion's currencies
-    sale_after    INTEGER,
-    payout_before INTEGER,
-    payout_after  INTEGER,
-    details       TEXT NOT NULL DEFAULT '', -- what else changed, JSON
-    rule          TEXT NOT NULL DEFAULT '',
+    id              INTEGER PRIMARY KEY, -- upload and line that caused it
+    conversion      INTEGER NOT NULL REFERENCES conversion (id),
+    seq             INTEGER NOT NULL CHECK (seq >= 0), -- counts the conversion's changes
+    verdict         TEXT NOT NULL CHECK (verdict IN ('created', 'updated', 'incremented', 'repeated')),
+    at_ms           INTEGER NOT NULL,
+    effective       INTEGER NOT NULL, -- yyyymmdd in the account's zone
+    sale_before     INTEGER, -- in the conversion's currencies
+    sale_after      INTEGER,
+    received_before INTEGER,
+    received_after  INTEGER,
+    payout_before   INTEGER,
+    payout_after    INTEGER,
+    status_before   TEXT NOT NULL DEFAULT '',
+    status_after    TEXT NOT NULL DEFAULT '',
+    details         TEXT NOT NULL DEFAULT '', -- what else changed, JSON
+    rule            TEXT NOT NULL DEFAULT '',
+    undoes          INTEGER NOT NULL DEFAULT 0, -- the change that it takes back; 0 for none
     CHECK ((verdict IN ('created', 'repeated')) = (conversion = id)),
     CHECK ((seq = 0) = (conversion = id))
 ) STRICT;
 -- A change that created its conversion shares its id and needs no entry.
 CREATE UNIQUE INDEX change_by_conversion ON change (conversion, seq) WHERE conversion <> id;
+CREATE INDEX change_by_undone ON change (undoes) WHERE undoes <> 0;
 
 -- Rows that were applied and must not be applied again.
 CREATE TABLE fingerprint (
@@ -178,5 +219,6 @@ DROP TABLE outcome_chunk;
 DROP TABLE upload_part;
 DROP TABLE upload;
 DROP TABLE superseded_transaction;
+DROP TABLE call_cost;
 DROP TABLE call;
 DROP TABLE account;

@@ -1,0 +1,50 @@
+package matcher
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"calltally/conversion"
+)
+
+// changeItems changes single items of what was sold, and the sale with them. It
+// returns a sentence for the sender if an item is not there to be changed.
+func changeItems(c *conversion.Conversion, effect conversion.Effect) string {
+	if c.ItemAmounts == "" {
+		return fmt.Sprintf("What each item of conversion %d cost is not known, so it can't be changed item by item. Send the Amount of the whole order.", c.ID)
+	}
+	skus, amounts, quantities := split(c.SKUs), split(c.ItemAmounts), split(c.Quantities)
+	given, sums, counts := split(effect.ItemSKUs), split(effect.ItemAmounts), split(effect.ItemQuantities)
+	for i, sku := range given {
+		at := slices.Index(skus, sku)
+		if at < 0 {
+			return fmt.Sprintf("Conversion %d has no item %q; it has %s. Correct the SKU.", c.ID, sku, strings.Join(skus, ", "))
+		}
+		if sums[i] != "" {
+			amounts[at] = sums[i]
+		}
+		if counts[i] != "" && at < len(quantities) {
+			quantities[at] = counts[i]
+		}
+	}
+	var sum int64
+	for _, amount := range amounts {
+		minor, err := strconv.ParseInt(amount, 10, 64)
+		if err != nil {
+			return fmt.Sprintf("What each item of conversion %d cost is not known. Send the Amount of the whole order.", c.ID)
+		}
+		sum += minor
+	}
+	c.ItemAmounts, c.Quantities = strings.Join(amounts, ","), strings.Join(quantities, ",")
+	c.Sale.Minor = sum
+	return ""
+}
+
+func split(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
+}
