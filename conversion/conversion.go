@@ -5,6 +5,7 @@
 package conversion
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 )
@@ -113,6 +114,9 @@ func Undone(ledger []*Change) map[int64]bool {
 	}
 	return undone
 }
+
+// DayName writes a day given as yyyymmdd: 2026-03-31.
+func DayName(day int) string { return fmt.Sprintf("%04d-%02d-%02d", day/10000, day/100%100, day%100) }
 
 // FormatID writes an id for people; "" for none.
 func FormatID(id int64) string {

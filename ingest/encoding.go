@@ -47,7 +47,7 @@ var magics = []struct {
 }{
 	{"PK\x03\x04", conversion.NotATable, "an Excel workbook or a ZIP archive. Open it and save the sheet as “CSV UTF-8”"},
 	{"\xD0\xCF\x11\xE0", conversion.NotATable, "an old or password-protected Office document. Open it and save the sheet as “CSV UTF-8”"},
-	{"\x1F\x8B", conversion.NotATable, "a gzip archive. Unpack it and send the CSV inside"},
+	{"\x1F\x8B", conversion.ArchiveUnsafe, "a gzip archive inside another one. Unpack it and send the CSV inside"},
 	{"%PDF", conversion.NotATable, "a PDF document. Send the table it shows as CSV"},
 	{"Rar!", conversion.ArchiveUnsafe, "a RAR archive. Unpack it and send the CSV inside"},
 	{"7z\xBC\xAF", conversion.ArchiveUnsafe, "a 7-Zip archive. Unpack it and send the CSV inside"},

@@ -98,7 +98,7 @@ func (t *Table) openAtHeader(ctx context.Context) (*rowReader, error) {
 			return nil, fmt.Errorf("read preamble: %w", err)
 		}
 	}
-	r := &rowReader{ctx: ctx, closer: in, width: len(t.Header), offset: t.headerLine - 1, line: t.headerLine}
+	r := &rowReader{ctx: ctx, closer: in, width: len(t.Header), offset: t.headerLine - 1 - t.shift, line: t.headerLine}
 	r.bound = &recordBound{r: buffered}
 	r.bound.begin(0)
 	r.csv = csv.NewReader(r.bound)

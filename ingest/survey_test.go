@@ -493,7 +493,7 @@ func TestRefusals(t *testing.T) {
 		},
 		{
 			name: "a gzip archive", content: "\x1F\x8B\x08\x00", code: conversion.NotATable,
-			sentence: "The file is a gzip archive. Unpack it and send the CSV inside.",
+			sentence: "The gzip archive is damaged or was cut short. Pack the file again, or send it as it is.",
 		},
 		{
 			name: "a PDF document", content: "%PDF-1.7\n", code: conversion.NotATable,

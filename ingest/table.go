@@ -50,7 +50,8 @@ type Table struct {
 	text       *text
 	settings   Settings
 	comma      rune
-	headerLine int            // physical line of the header
+	headerLine int            // line of the header
+	shift      int            // how many lines the table has more than the file
 	fields     []string       // our name for each column; "" if we have none
 	index      map[string]int // and where it stands
 	unknown    []int          // the columns without a name of ours
@@ -72,11 +73,7 @@ type Table struct {
 func Survey(ctx context.Context, open Opener, settings Settings) (*Table, *conversion.Refusal, error) {
 	t := &Table{settings: settings, seed: maphash.MakeSeed()}
 	for _, step := range []func(context.Context) (*conversion.Refusal, error){
-		func(context.Context) (*conversion.Refusal, error) {
-			text, refusal, err := inspect(open)
-			t.text = text
-			return refusal, err
-		},
+		func(context.Context) (*conversion.Refusal, error) { return t.look(open) },
 		t.findHeader, t.understandHeader, t.surveyRows,
 	} {
 		if refusal, err := step(ctx); refusal != nil || err != nil {
@@ -84,6 +81,20 @@ func Survey(ctx context.Context, open Opener, settings Settings) (*Table, *conve
 		}
 	}
 	return t, nil, nil
+}
+
+// look finds out what the file's bytes are, before anything is read of them.
+func (t *Table) look(open Opener) (*conversion.Refusal, error) {
+	inside, shift, notes, refusal, err := unpack(open, t.settings)
+	if refusal != nil || err != nil {
+		return refusal, err
+	}
+	t.shift, t.Reading.Notes = shift, notes
+	t.text, refusal, err = inspect(inside)
+	if err != nil {
+		return damaged(err)
+	}
+	return refusal, nil
 }
 
 // Mark is what a file that answers this one begins with: the byte order mark by

@@ -148,17 +148,14 @@ func (d *decider) effective(prior, after *conversion.Conversion) (day int, fault
 	closed := account.LockBefore
 	switch {
 	case day < closed:
-		return 0, fmt.Sprintf("This would count for %s, but the days before %s are closed. %s", dayName(day), dayName(closed), cureForLock)
+		return 0, fmt.Sprintf("This would count for %s, but the days before %s are closed. %s", conversion.DayName(day), conversion.DayName(closed), cureForLock)
 	case prior != nil && own < closed && effect.On == "":
-		return 0, fmt.Sprintf("Conversion %d is of %s, and the days before %s are closed. %s", prior.ID, dayName(own), dayName(closed), cureForLock)
+		return 0, fmt.Sprintf("Conversion %d is of %s, and the days before %s are closed. %s", prior.ID, conversion.DayName(own), conversion.DayName(closed), cureForLock)
 	}
 	return day, ""
 }
 
 const cureForLock = "Have it count for an open day (effective_date_option), or have lock_before set back."
-
-// dayName writes a day as 2026-03-31.
-func dayName(day int) string { return fmt.Sprintf("%04d-%02d-%02d", day/10000, day/100%100, day%100) }
 
 // withCost adds what the row says of its call's cost to a decision that stands.
 func (d *decider) withCost(decision Decision) Decision {

@@ -3,6 +3,7 @@
 package report
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -65,14 +66,30 @@ func (r *Report) headline() string {
 	switch {
 	case u.Refusal != nil:
 		return "File not taken"
+	case u.Undoes != 0:
+		return r.undone()
 	case r.DryRun:
 		return "Dry run: " + u.Tally.String()
+	case u.Replays != 0:
+		return "Decided again: " + u.Tally.String()
 	case r.Revision > 1:
 		return "Update: " + u.Tally.String()
 	case u.Tally.Rows == 0:
 		return "No rows"
 	}
 	return u.Tally.String()
+}
+
+// undone says in a few words what was taken back.
+func (r *Report) undone() string {
+	text := fmt.Sprintf("%s of upload %d taken back", conversion.Count(r.Upload.Tally.Of(conversion.Updated), "row"), r.Upload.Undoes)
+	if n := r.Upload.Tally.Of(conversion.Rejected); n > 0 {
+		text += fmt.Sprintf(", %d not", n)
+	}
+	if r.DryRun {
+		return "Dry run: " + text
+	}
+	return "Undone: " + text
 }
 
 // problems is how many rows were rejected or wait.
@@ -124,7 +141,7 @@ func IsFix(upload string) bool {
 // Stem is what an upload's report files are named by: its name without what says
 // that it is a table, or that it answers an earlier report.
 func Stem(upload string) string {
-	for _, extension := range []string{".csv", ".txt", ".tsv", ".fix"} {
+	for _, extension := range []string{".gz", ".csv", ".txt", ".tsv", ".json", ".jsonl", ".fix"} {
 		if len(upload) > len(extension) && strings.EqualFold(upload[len(upload)-len(extension):], extension) {
 			upload = upload[:len(upload)-len(extension)]
 		}

@@ -23,8 +23,11 @@ func (v view) Verdicts() []counted {
 	for _, verdict := range conversion.Verdicts {
 		if n := v.Upload.Tally.Of(verdict); n > 0 {
 			meaning := verdictMeanings[verdict]
-			if v.Upload.Takes == conversion.TakesCalls {
+			switch {
+			case v.Upload.Takes == conversion.TakesCalls:
 				meaning = callMeanings[verdict]
+			case v.Upload.Undoes != 0:
+				meaning = undoMeanings[verdict]
 			}
 			list = append(list, counted{verdict, n, meaning})
 		}
@@ -58,6 +61,13 @@ var callMeanings = map[conversion.Verdict]string{
 	conversion.Rejected:  "could not be taken",
 }
 
+// undoMeanings are what the verdicts mean of rows that were to be taken back.
+var undoMeanings = map[conversion.Verdict]string{
+	conversion.Updated:   "taken back",
+	conversion.Unchanged: "had changed nothing, or were taken back before",
+	conversion.Rejected:  "could not be taken back",
+}
+
 // Headline says how it went.
 func (v view) Headline() string { return v.headline() }
 
@@ -67,6 +77,9 @@ func (v view) Rows() int { return v.Upload.Tally.Rows }
 // Notes are sentences about the whole file, and the mail that it came in.
 func (v view) Notes() []string {
 	notes := v.Upload.Reading.Notes
+	if v.Upload.Undoes != 0 {
+		notes = nil
+	}
 	if unread := v.Upload.Mail.Unread; len(unread) > 0 {
 		notes = append(slices.Clone(notes), "Also attached, but not read: "+strings.Join(unread, ", ")+".")
 	}

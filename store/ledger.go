@@ -196,9 +196,9 @@ func (s *Store) Conversion(ctx context.Context, id int64) (c *conversion.Convers
 
 // ListConversions calls each for conversions with their accounts and the
 // provider's call ids, newest first: of one account ("" = all), at most limit
-// (0 = all).
+// (0 = all). Those that were undone are none.
 func (s *Store) ListConversions(ctx context.Context, account string, limit int, each func(c *conversion.Conversion, account, callID string) error) error {
-	rows, err := s.read.QueryContext(ctx, listedConversions+"$1 = '' OR a.name = $1 ORDER BY c.id DESC LIMIT $2", account, orAll(limit))
+	rows, err := s.read.QueryContext(ctx, listedConversions+"($1 = '' OR a.name = $1) AND c.status <> 'undone' ORDER BY c.id DESC LIMIT $2", account, orAll(limit))
 	if err != nil {
 		return fmt.Errorf("list conversions: %w", err)
 	}
@@ -284,7 +284,17 @@ func undoneOf(ctx context.Context, q querier, from, to int64) (map[int64]bool, e
 			undone[change.ID] = true
 		}
 	}
-	return undone, err
+	costs, failed := q.QueryContext(ctx, `SELECT u.undoes FROM call_cost u WHERE u.undoes BETWEEN $1 AND $2 AND u.undoes <> 0
+		AND NOT EXISTS (SELECT 1 FROM call_cost r WHERE r.undoes = u.id AND r.undoes <> 0)`, from, to)
+	if err = errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	return undone, scanAll(costs, func(rows *sql.Rows) error {
+		var id int64
+		err := rows.Scan(&id)
+		undone[id] = true
+		return err
+	})
 }
 
 // readChanges reads the changes that a query finds.

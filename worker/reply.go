@@ -142,7 +142,7 @@ type Told struct {
 // Told builds an upload's report from what is stored. Built again, it is the
 // same.
 func (w *Worker) Told(ctx context.Context, upload *conversion.Upload, revision int) (*Told, error) {
-	told := &Told{Report: &report.Report{Upload: upload, Account: upload.Account, Revision: revision}}
+	told := &Told{Report: &report.Report{Upload: upload, Account: upload.Account, Revision: revision, DryRun: upload.DryRun}}
 	account := w.Account(upload.Account)
 	if account != nil {
 		told.Report.Account, told.Report.Zone = cmp.Or(account.Name, account.ID), account.Zone
@@ -182,7 +182,7 @@ func (w *Worker) attach(ctx context.Context, told *Told, account *conversion.Acc
 		}})
 	}
 	add(report.ResultsEnding, func(to io.Writer) error { return report.ResultsCSV(to, rows, outcomes) })
-	if upload.Tally.Of(conversion.Rejected) > 0 {
+	if upload.Tally.Of(conversion.Rejected) > 0 && upload.Undoes == 0 {
 		preamble, err := preambleOf(ctx, table, outcomes)
 		if err != nil {
 			return err

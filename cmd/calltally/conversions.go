@@ -65,10 +65,10 @@ func (c *conversionsListCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
-	l := g.list(app, c.listFlags, "No conversions yet.", "conversion", "account", "occurred", "reference", "reason", "sale", "payout")
+	l := g.list(app, c.listFlags, "No conversions yet.", "conversion", "account", "occurred", "reference", "type", "status", "sale", "payout")
 	err = app.store.ListConversions(g.ctx, c.Account, l.limit, func(c *conversion.Conversion, account, callID string) error {
 		return l.add(conversionOf(c, account, callID),
-			c.ID, conversion.Clip(account, 8), shortTime(c.OccurredAt)[:10], conversion.Clip(orDash(c.ReferenceID), 12), conversion.Clip(orDash(c.ReasonCode), 8), money(c.Sale), money(c.Payout))
+			c.ID, conversion.Clip(account, 8), shortTime(c.OccurredAt)[:10], conversion.Clip(orDash(c.ReferenceID), 12), conversion.Clip(orDash(cmp.Or(c.EventType, c.ReasonCode)), 9), orDash(string(c.Status)), money(c.Sale), money(c.Payout))
 	})
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ type changeJSON struct {
 func changeOf(c *conversion.Change) changeJSON {
 	j := changeJSON{
 		Upload: conversion.UploadOf(c.ID), Line: conversion.LineOf(c.ID), Verdict: c.Verdict.String(), At: c.At.String(),
-		Effective:  fmt.Sprintf("%04d-%02d-%02d", c.Effective/10000, c.Effective/100%100, c.Effective%100),
+		Effective:  conversion.DayName(c.Effective),
 		SaleBefore: c.Before.Sale.String(), SaleAfter: c.After.Sale.String(), ReceivedBefore: c.Before.Received.String(), ReceivedAfter: c.After.Received.String(),
 		PayoutBefore: c.Before.Payout.String(), PayoutAfter: c.After.Payout.String(), StatusBefore: string(c.Before.Status), StatusAfter: string(c.After.Status),
 		Undoes: conversion.UploadOf(c.Undoes), Details: []map[string]string{}, Rule: c.Rule,

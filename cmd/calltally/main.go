@@ -64,6 +64,7 @@ type commands struct {
 	Calls       callsCommand       `cmd:"" help:"Import or list calls."`
 	Uploads     uploadsCommand     `cmd:"" help:"List uploads or show one."`
 	Conversions conversionsCommand `cmd:"" help:"List conversions or show one."`
+	Payouts     payoutsCommand     `cmd:"" help:"Print a statement of payouts."`
 	Reconcile   reconcileCommand   `cmd:"" help:"Decide again the rows that wait for their call."`
 	Verify      verifyCommand      `cmd:"" help:"Prove that every conversion equals the sum of its changes."`
 	Check       checkCommand       `cmd:"" help:"Check the configuration and try every source, store and relay."`

@@ -1,16 +1,16 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"calltally/conversion"
-	"calltally/store"
 )
 
 type uploadsCommand struct {
-	List uploadsListCommand `cmd:"" help:"List uploads, newest first."`
-	Show uploadsShowCommand `cmd:"" help:"Show one upload's report again."`
+	List   uploadsListCommand   `cmd:"" help:"List uploads, newest first."`
+	Show   uploadsShowCommand   `cmd:"" help:"Show one upload's report again."`
+	Undo   uploadsUndoCommand   `cmd:"" help:"Take back what an upload did."`
+	Replay uploadsReplayCommand `cmd:"" help:"Decide an upload again by the rules and calls of today."`
 }
 
 type uploadsListCommand struct {
@@ -29,6 +29,9 @@ type uploadJSON struct {
 	State       string `json:"state"`
 	Code        string `json:"code"`
 	SameAs      int64  `json:"same_as"`
+	DryRun      bool   `json:"dry_run"`
+	Undoes      int64  `json:"undoes"`  // the upload that it takes back; 0 for none
+	Replays     int64  `json:"replays"` // the upload that it decides again; 0 for none
 	Rows        int    `json:"rows"`
 	Created     int    `json:"created"`
 	Updated     int    `json:"updated"`
@@ -58,14 +61,27 @@ func (c *uploadsListCommand) Run(g *globals) error {
 		}
 		return l.add(uploadJSON{
 			Upload: u.ID, Account: u.Account, Source: u.Source, File: u.Name, Takes: string(u.Takes), Size: u.Size, ReceivedAt: u.ReceivedAt.String(), DecidedAt: u.DecidedAt.String(),
-			State: string(u.State), Code: code, SameAs: u.SameAs, Rows: t.Rows, Created: t.Of(conversion.Created), Updated: t.Of(conversion.Updated),
+			State: string(u.State), Code: code, SameAs: u.SameAs, DryRun: u.DryRun, Undoes: u.Undoes, Replays: u.Replays, Rows: t.Rows, Created: t.Of(conversion.Created), Updated: t.Of(conversion.Updated),
 			Incremented: t.Of(conversion.Incremented), Repeated: t.Of(conversion.Repeated), Unchanged: t.Of(conversion.Unchanged), Ignored: t.Of(conversion.Ignored), Waiting: t.Of(conversion.Waiting), Rejected: t.Of(conversion.Rejected),
-		}, u.ID, conversion.Clip(orDash(u.Account), 8), u.ReceivedAt.Time().Format("01-02 15:04"), conversion.Clip(u.Name, 22), u.State, rows, problems(u))
+		}, u.ID, conversion.Clip(orDash(u.Account), 8), u.ReceivedAt.Time().Format("01-02 15:04"), conversion.Clip(fileOf(u), 22), u.State, rows, problems(u))
 	})
 	if err != nil {
 		return err
 	}
 	return l.end()
+}
+
+// fileOf names an upload's file, and what became of it there.
+func fileOf(u *conversion.Upload) string {
+	switch {
+	case u.Undoes != 0:
+		return fmt.Sprintf("undo of %d", u.Undoes)
+	case u.Replays != 0:
+		return fmt.Sprintf("replay of %d", u.Replays)
+	case u.DryRun:
+		return "dry run: " + u.Name
+	}
+	return u.Name
 }
 
 // problems says what is wrong with an upload, in a few words.
@@ -90,21 +106,10 @@ type uploadsShowCommand struct {
 }
 
 func (c *uploadsShowCommand) Run(g *globals) error {
-	app, err := g.open(g.ctx)
+	app, upload, err := g.openUpload(c.Upload)
 	if err != nil {
 		return err
 	}
 	defer app.close()
-	upload, err := app.store.Upload(g.ctx, c.Upload)
-	if errors.Is(err, store.ErrNotFound) {
-		return usageError{fmt.Errorf("there is no upload %d; “calltally uploads list” names them", c.Upload)}
-	}
-	if err != nil {
-		return err
-	}
-	told, err := app.worker.Told(g.ctx, upload, 1)
-	if err != nil {
-		return err
-	}
-	return show(g, app.worker, told, c.Results)
+	return g.showDerived(app.worker, upload, c.Results, upload.DryRun)
 }

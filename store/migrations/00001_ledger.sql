@@ -42,6 +42,7 @@ CREATE TABLE call_cost (
     after_currency  TEXT NOT NULL,
     undoes          INTEGER NOT NULL -- the entry that it takes back; 0 for none
 ) STRICT;
+CREATE INDEX call_cost_by_undone ON call_cost (undoes) WHERE undoes <> 0;
 
 -- Call log entries that a later entry has replaced. Seen again, they say nothing.
 CREATE TABLE superseded_transaction (

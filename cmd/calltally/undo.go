@@ -1,0 +1,224 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"calltally/conversion"
+	"calltally/report"
+	"calltally/store"
+	"calltally/worker"
+)
+
+// uploadsUndoCommand takes back what an upload did. At a terminal it shows first
+// what would happen and asks; elsewhere, and with --yes, it does it at once.
+type uploadsUndoCommand struct {
+	Upload  int64  `arg:"" help:"The upload's number."`
+	DryRun  bool   `help:"Show what would be taken back and change nothing."`
+	Yes     bool   `help:"Don't ask."`
+	Results string `help:"Write the results file into this folder." type:"path" placeholder:"DIR"`
+}
+
+func (c *uploadsUndoCommand) Run(g *globals) error {
+	app, upload, err := g.openUpload(c.Upload)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	undo := func(keep bool) (*conversion.Upload, error) {
+		var made *conversion.Upload
+		err := app.worker.Undo(g.ctx, upload, keep, func(w *worker.Worker, u *conversion.Upload) error {
+			made = u
+			if keep {
+				return nil
+			}
+			return g.showDerived(w, u, "", true)
+		})
+		return made, asUsage(err)
+	}
+	if c.DryRun {
+		made, err := undo(false)
+		return orRejected(made, err)
+	}
+	if !c.Yes && g.atTerminal() {
+		if _, err := undo(false); err != nil {
+			return err
+		}
+		if !g.agrees("Take this back?") {
+			fmt.Fprintln(g.stdout, "Nothing was changed.")
+			return nil
+		}
+	}
+	made, err := undo(true)
+	if err != nil {
+		return err
+	}
+	return orRejected(made, errors.Join(g.showDerived(app.worker, made, c.Results, false), app.worker.ReplyAll(g.ctx)))
+}
+
+// uploadsReplayCommand decides an upload again by the rules and calls of today.
+type uploadsReplayCommand struct {
+	Upload  int64  `arg:"" help:"The upload's number."`
+	DryRun  bool   `help:"Show what would differ and change nothing."`
+	Yes     bool   `help:"Don't ask."`
+	Results string `help:"Write the results and fix files into this folder." type:"path" placeholder:"DIR"`
+}
+
+func (c *uploadsReplayCommand) Run(g *globals) error {
+	app, upload, err := g.openUpload(c.Upload)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	var differences []worker.Difference
+	replay := func(keep bool) (*conversion.Upload, error) {
+		var made *conversion.Upload
+		err := app.worker.Replay(g.ctx, upload, keep, func(_ *worker.Worker, u *conversion.Upload, found []worker.Difference) error {
+			made, differences = u, found
+			return nil
+		})
+		return made, asUsage(err)
+	}
+	ask := !c.DryRun && !c.Yes && g.atTerminal()
+	made, err := replay(!c.DryRun && !ask)
+	if err != nil {
+		return err
+	}
+	if err := printDifferences(g, upload, differences, c.DryRun); err != nil || made == nil || c.DryRun {
+		return err
+	}
+	if ask {
+		if !g.agrees("Apply this?") {
+			fmt.Fprintln(g.stdout, "Nothing was changed.")
+			return nil
+		}
+		if made, err = replay(true); err != nil {
+			return err
+		}
+	}
+	if !g.JSON {
+		err = g.showDerived(app.worker, made, c.Results, false)
+	}
+	return orRejected(made, errors.Join(err, app.worker.ReplyAll(g.ctx)))
+}
+
+// asUsage makes a mistake of the caller's of an upload that can't be undone.
+func asUsage(err error) error {
+	if errors.Is(err, worker.ErrCannotUndo) {
+		return usageError{err}
+	}
+	return err
+}
+
+func orRejected(u *conversion.Upload, err error) error {
+	if err == nil && u != nil && u.Tally.Of(conversion.Rejected) > 0 {
+		return errRejected
+	}
+	return err
+}
+
+// openUpload opens the program for a command about one upload.
+func (g *globals) openUpload(id int64) (*app, *conversion.Upload, error) {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	upload, err := app.store.Upload(g.ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		err = usageError{fmt.Errorf("there is no upload %d; “calltally uploads list” names them", id)}
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, app.close())
+	}
+	return app, upload, nil
+}
+
+// showDerived prints the report of an undo or a replay.
+func (g *globals) showDerived(w *worker.Worker, u *conversion.Upload, results string, dry bool) error {
+	told, err := w.Told(g.ctx, u, 1)
+	if err != nil {
+		return err
+	}
+	told.Report.DryRun = dry
+	return show(g, w, told, results)
+}
+
+// atTerminal reports whether somebody can be asked.
+func (g *globals) atTerminal() bool {
+	in, isFile := g.stdin.(*os.File)
+	return isFile && term.IsTerminal(int(in.Fd())) && !g.JSON
+}
+
+// agrees asks a question; only a y or yes agrees.
+func (g *globals) agrees(question string) bool {
+	fmt.Fprintf(g.stdout, "\n%s [y/N] ", question)
+	answer, err := bufio.NewReader(g.stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes"
+}
+
+type differenceJSON struct {
+	Line int         `json:"line"`
+	Was  outcomeJSON `json:"was"`
+	Is   outcomeJSON `json:"is"`
+}
+
+// printDifferences prints what a replay changes, line by line.
+func printDifferences(g *globals, of *conversion.Upload, found []worker.Difference, dry bool) error {
+	if g.JSON {
+		all := []differenceJSON{}
+		for _, d := range found {
+			all = append(all, differenceJSON{d.Was.Line, outcomeOf(&d.Was), outcomeOf(&d.Is)})
+		}
+		return printJSON(g.stdout, map[string]any{"upload": of.ID, "dry_run": dry, "differences": all})
+	}
+	if len(found) == 0 {
+		_, err := fmt.Fprintf(g.stdout, "Upload %d comes to the same again: nothing changes.\n", of.ID)
+		return err
+	}
+	what := "came to other things"
+	if dry {
+		what = "would come to other things (a dry run: nothing was changed)"
+	}
+	fmt.Fprintf(g.stdout, "Upload %d, decided again: %s %s.\n\n", of.ID, conversion.Count(len(found), "line"), what)
+	const most = 20
+	for i, d := range found {
+		if i == most {
+			fmt.Fprintf(g.stdout, "… and %d more\n", len(found)-most)
+			break
+		}
+		fmt.Fprintf(g.stdout, "Line %d\n  was  %s\n  is   %s\n", d.Was.Line, report.Wrap(78, 7, inShort(&d.Was)), report.Wrap(78, 7, inShort(&d.Is)))
+	}
+	_, err := fmt.Fprintln(g.stdout)
+	return err
+}
+
+// inShort says in a few words what became of a row.
+func inShort(o *conversion.Outcome) string {
+	text := o.Verdict.String()
+	if o.Code != "" {
+		text += " (" + string(o.Code) + ")"
+	}
+	if o.CallID != "" {
+		text += ", call " + o.CallID
+	}
+	if o.PayoutBefore != o.PayoutAfter {
+		text += fmt.Sprintf(", payout %s → %s", orDash(o.PayoutBefore.String()), orDash(o.PayoutAfter.String()))
+	}
+	if o.Rule != "" {
+		return text + ": " + o.Rule
+	}
+	if o.Message != "" {
+		return text + ": " + o.Message
+	}
+	return text
+}

@@ -1,0 +1,201 @@
+package ingest
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"calltally/conversion"
+)
+
+// unpack finds out what a file's bytes are packed in, and returns how to read what
+// is inside: a gzip archive, and a call log of JSON lines. Notes say so; shift is
+// how many lines the table has more than the file.
+func unpack(open Opener, settings Settings) (inside Opener, shift int, notes []string, refusal *conversion.Refusal, err error) {
+	zipped, err := begins(open, "\x1F\x8B")
+	if err != nil {
+		return nil, 0, nil, nil, err
+	}
+	if zipped {
+		open = gunzipped(open, settings.Limits.Bytes)
+		notes = append(notes, "The file was unpacked from a gzip archive.")
+	}
+	lines := false
+	if settings.Takes == conversion.TakesCalls {
+		if lines, err = begins(open, "{"); err != nil {
+			refusal, err = damaged(err)
+			return nil, 0, nil, refusal, err
+		}
+	}
+	if !lines {
+		return open, 0, notes, nil, nil
+	}
+	columns, refusal, err := jsonColumns(open)
+	if err != nil || refusal != nil {
+		if err != nil {
+			refusal, err = damaged(err)
+		}
+		return nil, 0, nil, refusal, err
+	}
+	return jsonTable(open, columns), 1, append(notes, "The file is JSON lines: each line is one call."), nil, nil
+}
+
+// begins reports whether a file's first bytes, blanks and a byte order mark
+// apart, are these.
+func begins(open Opener, with string) (bool, error) {
+	in, err := open()
+	if err != nil {
+		return false, err
+	}
+	defer in.Close()
+	head := make([]byte, 64)
+	n, err := io.ReadFull(in, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false, err
+	}
+	return bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(head[:n], []byte{0xEF, 0xBB, 0xBF}), " \t\r\n"), []byte(with)), nil
+}
+
+var (
+	errExpands = errors.New("the archive expands to too much")
+	errArchive = errors.New("the archive is damaged")
+)
+
+// damaged turns the errors of an archive into what its sender is told.
+func damaged(err error) (*conversion.Refusal, error) {
+	switch {
+	case errors.Is(err, errExpands):
+		return conversion.Refuse(conversion.ArchiveUnsafe, "The gzip archive unpacks to more than is read of a file. Split the file and send the parts."), nil
+	case errors.Is(err, errArchive):
+		return conversion.Refuse(conversion.NotATable, "The gzip archive is damaged or was cut short. Pack the file again, or send it as it is."), nil
+	}
+	return nil, err
+}
+
+// gunzipped opens what is inside a gzip archive, at most limit bytes of it.
+func gunzipped(open Opener, limit int64) Opener {
+	return func() (io.ReadCloser, error) {
+		raw, err := open()
+		if err != nil {
+			return nil, err
+		}
+		unzip, err := gzip.NewReader(bufio.NewReaderSize(raw, 64<<10))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("%w: %w", errArchive, err), raw.Close())
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{&unzipping{unzip, limit}, raw}, nil
+	}
+}
+
+type unzipping struct {
+	in   io.Reader
+	left int64
+}
+
+func (u *unzipping) Read(p []byte) (int, error) {
+	n, err := u.in.Read(p)
+	u.left -= int64(n)
+	switch {
+	case u.left < 0:
+		return 0, errExpands
+	case err != nil && !errors.Is(err, io.EOF):
+		return n, fmt.Errorf("%w: %w", errArchive, err)
+	}
+	return n, err
+}
+
+// eachObject calls each for the objects of JSON lines; a blank line is none.
+func eachObject(in io.Reader, each func(line int, object map[string]any) error) (*conversion.Refusal, error) {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 64<<10), maxRecord)
+	n := 0
+	for lines.Scan() {
+		n++
+		text := bytes.TrimSpace(bytes.TrimPrefix(lines.Bytes(), []byte{0xEF, 0xBB, 0xBF}))
+		var object map[string]any
+		if len(text) > 0 {
+			decoder := json.NewDecoder(bytes.NewReader(text))
+			decoder.UseNumber()
+			if decoder.Decode(&object) != nil || decoder.More() {
+				return conversion.Refuse(conversion.NotATable, "Line %d is no JSON object such as {\"sid\": \"CA…\", …}. Export the call log again.", n), nil
+			}
+		}
+		if err := each(n, object); err != nil {
+			return nil, err
+		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return conversion.Refuse(conversion.NotATable, "Line %d is longer than %d KiB. Check that the file is a call log.", n+1, maxRecord>>10), nil
+	}
+	return nil, lines.Err()
+}
+
+// jsonColumns lists what any of the objects has.
+func jsonColumns(open Opener) ([]string, *conversion.Refusal, error) {
+	in, err := open()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer in.Close()
+	seen := map[string]bool{}
+	refusal, err := eachObject(in, func(_ int, object map[string]any) error {
+		for name := range object {
+			seen[name] = true
+		}
+		return nil
+	})
+	return slices.Sorted(maps.Keys(seen)), refusal, err
+}
+
+// jsonTable opens JSON lines as a CSV: a header, then a line for each. What is no
+// text or number is left out.
+func jsonTable(open Opener, columns []string) Opener {
+	return func() (io.ReadCloser, error) {
+		raw, err := open()
+		if err != nil {
+			return nil, err
+		}
+		from, to := io.Pipe()
+		go func() {
+			defer raw.Close()
+			out := csv.NewWriter(to)
+			err := out.Write(columns)
+			cells := make([]string, len(columns))
+			if err == nil {
+				_, err = eachObject(raw, func(_ int, object map[string]any) error {
+					for i, name := range columns {
+						cells[i] = cellOf(object[name])
+					}
+					return out.Write(cells)
+				})
+			}
+			out.Flush()
+			to.CloseWithError(errors.Join(err, out.Error()))
+		}()
+		return from, nil
+	}
+}
+
+// cellOf writes a value as a cell of one line.
+func cellOf(value any) string {
+	switch v := value.(type) {
+	case string:
+		return strings.Join(strings.Fields(v), " ")
+	case json.Number:
+		return v.String()
+	case bool:
+		return fmt.Sprint(v)
+	}
+	return ""
+}

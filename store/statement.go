@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"calltally/conversion"
+)
+
+// StatementBy are the ways to sum up a statement, and the columns that they group
+// by.
+var StatementBy = map[string]string{
+	"publisher": "c.publisher", "campaign": "c.campaign", "event_type": "c.event_type", "effective_date": "h.effective",
+}
+
+// Statement sums up what the changes that count from From to To (days as yyyymmdd,
+// both included) have come to. What is paid is the payout of conversions whose
+// status pays; that of pending ones is pending.
+type Statement struct {
+	Account  string // "" = all
+	From, To int
+	By       string // one of StatementBy
+}
+
+// StatementLine is one line of a statement. Conversions counts those that were made
+// less those that were undone.
+type StatementLine struct {
+	Account, Group          string
+	Conversions, Changes    int
+	Sales, Received         conversion.Amount
+	Paid, Pending, Withheld conversion.Amount
+}
+
+// payable are the sums of a statement: what of a change's payout is paid, pending
+// and withheld, before and after it.
+const payable = `
+	SUM(CASE WHEN h.status_after IN ('', 'approved', 'other') THEN COALESCE(h.payout_after, 0) ELSE 0 END - CASE WHEN h.status_before IN ('', 'approved', 'other') THEN COALESCE(h.payout_before, 0) ELSE 0 END),
+	SUM(CASE WHEN h.status_after = 'pending' THEN COALESCE(h.payout_after, 0) ELSE 0 END - CASE WHEN h.status_before = 'pending' THEN COALESCE(h.payout_before, 0) ELSE 0 END),
+	SUM(CASE WHEN h.status_after IN ('declined', 'rejected', 'returned', 'reversed') THEN COALESCE(h.payout_after, 0) ELSE 0 END - CASE WHEN h.status_before IN ('declined', 'rejected', 'returned', 'reversed') THEN COALESCE(h.payout_before, 0) ELSE 0 END)`
+
+// Statement calls each for a statement's lines, by account, currency and group. A
+// line's amounts are in one currency; a conversion whose amounts are in several
+// counts in the line of its payout.
+func (s *Store) Statement(ctx context.Context, of Statement, each func(StatementLine) error) error {
+	group, known := StatementBy[of.By]
+	if !known {
+		return fmt.Errorf("a statement can't be summed up by %q", of.By)
+	}
+	query := "SELECT a.name, " + group + `, COALESCE(NULLIF(c.payout_currency, ''), c.sale_currency), c.sale_currency, c.received_currency,
+			SUM(CASE WHEN h.conversion = h.id THEN 1 ELSE 0 END) - SUM(CASE WHEN h.status_after = 'undone' THEN 1 ELSE 0 END) + SUM(CASE WHEN h.status_before = 'undone' THEN 1 ELSE 0 END),
+			COUNT(*), SUM(COALESCE(h.sale_after, 0) - COALESCE(h.sale_before, 0)), SUM(COALESCE(h.received_after, 0) - COALESCE(h.received_before, 0)),` + payable + `
+		FROM change h JOIN conversion c ON c.id = h.conversion JOIN account a ON a.id = c.account
+		WHERE ($1 = '' OR a.name = $1) AND h.effective BETWEEN $2 AND $3
+		GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 3, 2, 4, 5`
+	rows, err := s.read.QueryContext(ctx, query, of.Account, of.From, of.To)
+	if err != nil {
+		return fmt.Errorf("sum up payouts: %w", err)
+	}
+	err = scanAll(rows, func(rows *sql.Rows) error {
+		var l StatementLine
+		var payout, sale, received conversion.Currency
+		var sums [5]int64
+		err := rows.Scan(&l.Account, &l.Group, &payout, &sale, &received, &l.Conversions, &l.Changes, &sums[0], &sums[1], &sums[2], &sums[3], &sums[4])
+		if err != nil {
+			return err
+		}
+		l.Sales, l.Received = inCurrency(sums[0], sale), inCurrency(sums[1], received)
+		l.Paid, l.Pending, l.Withheld = inCurrency(sums[2], payout), inCurrency(sums[3], payout), inCurrency(sums[4], payout)
+		return each(l)
+	})
+	if err != nil {
+		return fmt.Errorf("sum up payouts: %w", err)
+	}
+	return nil
+}
+
+// inCurrency is an amount, or none where there is no currency.
+func inCurrency(minor int64, c conversion.Currency) conversion.Amount {
+	if c == "" {
+		return conversion.Amount{}
+	}
+	return conversion.Cents(minor, c)
+}
