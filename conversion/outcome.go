@@ -82,6 +82,14 @@ func (t *Tally) Add(outcomes ...Outcome) {
 	}
 }
 
+// Sum adds another tally.
+func (t *Tally) Sum(other Tally) {
+	t.Rows += other.Rows
+	for i, n := range other.Counts {
+		t.Counts[i] += n
+	}
+}
+
 // Of returns how many rows met a verdict.
 func (t Tally) Of(v Verdict) int { return t.Counts[v] }
 

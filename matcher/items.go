@@ -16,8 +16,8 @@ func changeItems(c *conversion.Conversion, effect conversion.Effect) string {
 		return fmt.Sprintf("What each item of conversion %d cost is not known, so it can't be changed item by item. Send the Amount of the whole order.", c.ID)
 	}
 	skus, amounts, quantities := split(c.SKUs), split(c.ItemAmounts), split(c.Quantities)
-	given, sums, counts := split(effect.ItemSKUs), split(effect.ItemAmounts), split(effect.ItemQuantities)
-	for i, sku := range given {
+	sums, counts := strings.Split(effect.ItemAmounts, ","), strings.Split(effect.ItemQuantities, ",")
+	for i, sku := range strings.Split(effect.ItemSKUs, ",") {
 		at := slices.Index(skus, sku)
 		if at < 0 {
 			return fmt.Sprintf("Conversion %d has no item %q; it has %s. Correct the SKU.", c.ID, sku, strings.Join(skus, ", "))
@@ -42,6 +42,7 @@ func changeItems(c *conversion.Conversion, effect conversion.Effect) string {
 	return ""
 }
 
+// split takes a list apart; one of nothing has no entries.
 func split(list string) []string {
 	if list == "" {
 		return nil

@@ -26,8 +26,12 @@ func earned(c *conversion.Conversion, call *conversion.Call, rules []conversion.
 	return conversion.Amount{}, ""
 }
 
-// fitting is the first rule whose conditions a conversion meets.
+// fitting is the first rule whose conditions a conversion meets. A signal that
+// says that nothing happened meets none.
 func fitting(c *conversion.Conversion, call *conversion.Call, rules []conversion.PayoutRule) (*conversion.PayoutRule, bool) {
+	if c.Value == "false" {
+		return nil, false
+	}
 	for i := range rules {
 		if meets(c, call, &rules[i]) {
 			return &rules[i], true

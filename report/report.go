@@ -45,7 +45,7 @@ type Letter struct {
 	Date        time.Time
 	Text, HTML  string
 	Attachments []Attachment
-	Upload      int64
+	Upload      int64 // 0 for a digest
 	Revision    int
 }
 

@@ -140,7 +140,7 @@ func testCalls(from, to int) []conversion.Call {
 	var calls []conversion.Call
 	for i := from; i < to; i++ {
 		calls = append(calls, conversion.Call{
-			CallID: fmt.Sprintf("C%d", i), Start: conversion.MillisOf(callStart(i)), Duration: 60, Caller: caller(i), Called: 18005550100, Campaign: "camp", Publisher: "pub",
+			CallID: fmt.Sprintf("C%d", i), TransactionID: fmt.Sprintf("T%d", i), ExternalID: fmt.Sprintf("X%d", i), ClickID: fmt.Sprintf("K%d", i), Start: conversion.MillisOf(callStart(i)), Duration: 60, Caller: caller(i), Called: 18005550100, Campaign: "camp", Publisher: "pub",
 		})
 	}
 	return calls

@@ -45,6 +45,11 @@ type Store interface {
 	MarkReplied(ctx context.Context, upload int64, revision int, at conversion.Millis) error
 	MarkReplyFailed(ctx context.Context, upload int64, revision int, why string, next conversion.Millis) error
 
+	Activity(ctx context.Context, from, to conversion.Millis) ([]conversion.Activity, error)
+	Standstills(ctx context.Context) ([]conversion.Standstill, error)
+	PaidBetween(ctx context.Context, from, to conversion.Millis) ([]conversion.Paid, error)
+	Polls(ctx context.Context) ([]conversion.Poll, error)
+
 	MarkPolled(ctx context.Context, source string, at conversion.Millis, failure error) error
 	JobRan(ctx context.Context, name string) (time.Time, error)
 	MarkJobRan(ctx context.Context, name string, at time.Time) error
@@ -78,7 +83,10 @@ type Worker struct {
 	Replier Replier
 	// MailDomain is the right-hand side of the Message-IDs of reports.
 	MailDomain string
-	Limits     ingest.Limits
+	// DigestTo are told every night what came; Zone is whose clock they go by.
+	DigestTo []string
+	Zone     *time.Location
+	Limits   ingest.Limits
 	// ChunkRows is how many rows are decided in one transaction; 0 = 16,384.
 	ChunkRows int
 	Now       func() time.Time
@@ -98,7 +106,7 @@ type Worker struct {
 // On returns a worker like w that works on another store.
 func (w *Worker) On(store Store) *Worker {
 	return &Worker{
-		Store: store, Together: within(store), Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain,
+		Store: store, Together: within(store), Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain, DigestTo: w.DigestTo, Zone: w.Zone,
 		Limits: w.Limits, ChunkRows: w.ChunkRows, Now: w.Now, Log: w.Log, Progress: w.Progress,
 	}
 }

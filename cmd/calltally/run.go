@@ -56,6 +56,9 @@ func (c *reconcileCommand) Run(g *globals) error {
 		return err
 	}
 	failure := errors.Join(app.worker.Reconcile(g.ctx, c.Account), app.worker.ReplyAll(g.ctx))
+	if c.Account == "" { // the whole nightly run
+		failure = errors.Join(failure, app.worker.SendDigest(g.ctx))
+	}
 	after, err := app.waiting(g, c.Account)
 	if err != nil {
 		return errors.Join(failure, err)

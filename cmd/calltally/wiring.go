@@ -53,7 +53,8 @@ func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
 	if schedule, err := c.schedule(); err != nil {
 		return nil, errors.Join(usageError{err}, s.Close())
 	} else if schedule != nil {
-		w.Jobs = append(w.Jobs, worker.Job{Name: "reconcile", Schedule: *schedule, Run: func(ctx context.Context) error { return w.Reconcile(ctx, "") }})
+		w.Jobs = append(w.Jobs, worker.Job{Name: "reconcile", Schedule: *schedule, Run: w.Nightly})
+		w.DigestTo, w.Zone = c.Reconcile.DigestTo, schedule.Zone()
 	}
 	if err := w.Prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -196,9 +196,13 @@ func (s *Sender) Write(w io.Writer, letter *report.Letter) error {
 
 // headers writes the letter's header. Fields come out in reverse order.
 func (s *Sender) headers(h *mail.Header, letter *report.Letter) {
-	h.Set("X-Calltally-Report", fmt.Sprintf("upload=%d; revision=%d", letter.Upload, letter.Revision))
+	about, submitted := fmt.Sprintf("upload=%d; revision=%d", letter.Upload, letter.Revision), "auto-replied"
+	if letter.Upload == 0 {
+		about, submitted = "digest", "auto-generated"
+	}
+	h.Set("X-Calltally-Report", about)
 	h.Set("X-Auto-Response-Suppress", "All")
-	h.Set("Auto-Submitted", "auto-replied")
+	h.Set("Auto-Submitted", submitted)
 	if len(letter.References) > 0 {
 		h.SetMsgIDList("References", letter.References)
 	}
