@@ -90,8 +90,10 @@ func (s *scanner) skip(of string) bool {
 	return read
 }
 
-// date reads 2026-03-04, 2026/03/04, 03/04/2026, 03.04.2026 or Mar 4, 2026.
+// date reads 2026-03-04, 2026/03/04, 03/04/2026, 03.04.2026, Mar 4, 2026 or, as
+// mails write it, Wed, 4 Mar 2026.
 func (s *scanner) date(c *clock) bool {
+	s.weekday()
 	if month := s.monthName(); month > 0 {
 		var day, year int
 		s.skip(" ")
@@ -103,6 +105,15 @@ func (s *scanner) date(c *clock) bool {
 		return year == 4
 	}
 	first, digits := s.number(4)
+	if digits <= 2 && s.one(" ") {
+		var n int
+		c.day, c.month = first, s.monthName()
+		if c.month == 0 || !s.skip(" ") {
+			return false
+		}
+		c.year, n = s.number(4)
+		return digits > 0 && n == 4
+	}
 	mark := s.rest()
 	if digits == 0 || mark == "" || !s.one("-/.") {
 		return false
@@ -119,6 +130,15 @@ func (s *scanner) date(c *clock) bool {
 	c.slashed, c.month, c.day = true, first, second
 	c.year, n = s.number(4)
 	return digits <= 2 && n == 4
+}
+
+// weekday passes over the name of a day and what follows it.
+func (s *scanner) weekday() {
+	name, _, found := strings.Cut(s.rest(), ",")
+	if found && len(name) >= 3 && strings.Contains(" sun mon tue wed thu fri sat", " "+strings.ToLower(name[:3])) && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz") == "" {
+		s.at += len(name) + 1
+		s.skip(" ")
+	}
 }
 
 func (s *scanner) monthName() int {

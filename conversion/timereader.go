@@ -42,8 +42,8 @@ type TimeReader struct {
 
 // Read reads a written time: 10-digit seconds and 13-digit milliseconds since
 // 1970, the 17-digit YYYYMMDDHHMMSSsss in UTC, ISO 8601, YYYY/MM/DD or
-// MM/DD/YYYY or DD/MM/YYYY with a 12- or 24-hour clock, and Excel's day
-// serials (45292.5). A blank text is no time and no error.
+// MM/DD/YYYY or DD/MM/YYYY with a 12- or 24-hour clock, Tue, 31 Mar 2026
+// 14:05:09 +0000 as mails have it, and Excel's day serials (45292.5). A blank text is no time and no error.
 func (r TimeReader) Read(text string) (When, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {

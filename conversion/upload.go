@@ -1,7 +1,5 @@
 package conversion
 
-import "cmp"
-
 // UploadState is how far an upload has come. See ARCHITECTURE.md for the
 // drawing.
 type UploadState string
@@ -52,9 +50,6 @@ type Upload struct {
 	// what that one did, or decides its rows again; 0 for neither.
 	Undoes, Replays int64
 }
-
-// Bytes is the upload that holds the bytes of this one.
-func (u *Upload) Bytes() int64 { return cmp.Or(u.Undoes, u.Replays, u.ID) }
 
 // Takes is what a source's files hold.
 type Takes string

@@ -115,7 +115,7 @@ func (d *Dialect) column(header string) (c *Column, name string) {
 	if folded == "" {
 		return nil, ""
 	}
-	stem, number := numbered(folded)
+	stem, number := numbered(header)
 	for i := range d.Columns {
 		c := &d.Columns[i]
 		if fold(c.Name) == folded || slices.ContainsFunc(c.Aliases, func(a string) bool { return fold(a) == folded }) {
@@ -136,19 +136,18 @@ func (d *Dialect) column(header string) (c *Column, name string) {
 	return nil, ""
 }
 
-// arrayed is a folded header of an array's column: itemsku1, itemsku[1], and
-// itemtext[1]2, whose second number belongs to its name.
-var arrayed = regexp.MustCompile(`^([a-z]+)(?:\[(\d{1,4})\]|(\d{1,4}))(\d*)$`)
+// arrayed is the header of an array's column: itemsku1, item_sku_1, itemsku[1],
+// and itemtext1_2, whose second number belongs to its name.
+var arrayed = regexp.MustCompile(`^([a-z_]+?)_?\[?(\d{1,4})\]?(?:_(\d{1,2}))?$`)
 
-// numbered takes a folded header apart into the name without its number, and the
+// numbered takes a header apart into its folded name without its number, and the
 // number.
-func numbered(folded string) (stem, number string) {
-	m := arrayed.FindStringSubmatch(folded)
+func numbered(header string) (stem, number string) {
+	m := arrayed.FindStringSubmatch(strings.ToLower(strings.NewReplacer(" ", "_", "-", "_", "\u00a0", "_").Replace(strings.TrimSpace(unwrap(header)))))
 	if m == nil {
 		return "", ""
 	}
-	number = strings.TrimLeft(m[2]+m[3], "0")
-	return m[1] + m[4], number
+	return fold(m[1] + m[3]), strings.TrimLeft(m[2], "0")
 }
 
 // DialectNamed finds a dialect.

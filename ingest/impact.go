@@ -46,32 +46,41 @@ var impact = &Dialect{
 		{"ItemTotalDiscount{i}", nil, KindAmount, "Taken off what all of it cost."},
 		{"ItemDiscount{i}", nil, KindAmount, "Taken off each one's price."},
 		{"ItemDiscountRate{i}", nil, KindPercent, "Taken off as a percentage."},
-	}, impactKept()...),
+	}, asKept(impactExtra)...),
 	Key:      []conversion.KeyPart{conversion.KeyReferenceID, conversion.KeyEventType},
 	Together: []string{"OrderId", "EventTypeId", "EventTypeCode"},
 	order:    (*rowParser).impact,
 }
 
-// impactKept are the parameters that are kept with the conversion as they are.
-func impactKept() []Column {
-	var columns []Column
-	for _, name := range []string{
+// impactExtra are the parameters that are kept with the conversion as they are.
+var impactExtra = func() []string {
+	names := []string{
 		"CustomerId", "CustomProfileId", "OrderPromoCode", "UniqueUrl", "GoogAId", "AppleIfa", "AppleIfv", "IpAddress",
 		"ItemCategory{i}", "ItemSubCategory{i}", "ItemName{i}", "ItemMpn{i}", "ItemBrand{i}", "ItemPromoCode{i}", "ItemDeliveryType{i}",
 		"PaymentType", "GiftPurchase", "LocationId", "LocationName", "LocationType", "PropertyId", "TrackingConsent",
 		"CustomerStatus", "CustomerCity", "CustomerPostCode", "CustomerCountry", "CustomerRegion", "CustomerEmail", "UserAgent",
 		"DeviceMfr", "DeviceModel", "AppPackage", "AppInstallRef", "AppVer", "Note",
 		"Date{i}", "Text{i}", "Numeric{i}", "Money{i}",
-	} {
-		columns = append(columns, Column{name, nil, KindText, "Kept."})
 	}
-	for _, name := range []string{"ItemDate{i}", "ItemText{i}", "ItemNumeric{i}", "ItemMoney{i}"} {
-		for n := 1; n <= 10; n++ {
-			columns = append(columns, Column{name + "_" + strconv.Itoa(n), nil, KindText, "Kept."})
+	for _, array := range []string{"ItemDate{i}", "ItemText{i}", "ItemNumeric{i}", "ItemMoney{i}"} {
+		for _, n := range []string{"_1", "_2", "_3", "_4", "_5", "_6", "_7", "_8", "_9", "_10"} {
+			names = append(names, array+n)
 		}
+	}
+	return names
+}()
+
+// asKept are the columns of parameters that are kept.
+func asKept(names []string) []Column {
+	columns := make([]Column, len(names))
+	for i, name := range names {
+		columns[i] = Column{name, nil, KindText, "Kept."}
 	}
 	return columns
 }
+
+// impactCosts are amounts that are kept and are no part of the sale.
+var impactCosts = []string{"OrderShipping", "OrderTax", "OrderMargin"}
 
 // impactItems are the columns that say what was sold; the others of one order
 // say the same in all its rows.
@@ -108,10 +117,8 @@ func (p *rowParser) impact(rows []sentRow) conversion.Claim {
 	p.impactCall(&c)
 	p.impactSale(&c, items, currency)
 	var kept []string
-	for i := range p.table.Dialect.Columns {
-		if column := &p.table.Dialect.Columns[i]; column.Meaning == "Kept." || strings.HasPrefix(column.Meaning, "Kept;") {
-			kept = append(kept, p.table.named(column.Name)...)
-		}
+	for _, name := range slices.Concat(impactCosts, impactExtra) {
+		kept = append(kept, p.table.named(name)...)
 	}
 	c.Customer = p.kept(kept)
 	return c
@@ -215,7 +222,7 @@ func (p *rowParser) impactSale(c *conversion.Claim, items []item, currency conve
 	alone := p.amount("OrderSubTotalPostDiscount", currency)
 	discount := p.amount("OrderDiscount", currency)
 	rate, rated := p.percent("OrderDiscountRate")
-	for _, column := range []string{"OrderShipping", "OrderTax", "OrderMargin"} {
+	for _, column := range impactCosts {
 		p.amount(column, currency)
 	}
 	switch {

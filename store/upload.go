@@ -124,9 +124,17 @@ func (s *Store) SaveDerived(ctx context.Context, u *conversion.Upload) error {
 	return s.inTx(ctx, "save upload", func(tx *sql.Tx) error { return insertUpload(ctx, tx, u) })
 }
 
-// OpenUpload reads an upload's bytes back, part by part.
+// OpenUpload reads an upload's bytes back, part by part; of one that takes another
+// back or decides it again, that one's.
 func (s *Store) OpenUpload(ctx context.Context, upload int64) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) {
+		for of := upload; of != 0; {
+			upload = of
+			err := s.read.QueryRowContext(ctx, "SELECT undoes + replays FROM upload WHERE id = $1", upload).Scan(&of)
+			if err != nil {
+				return nil, fmt.Errorf("read upload %d: %w", upload, err)
+			}
+		}
 		return io.NopCloser(&partReader{ctx: ctx, s: s, upload: upload}), nil
 	}
 }

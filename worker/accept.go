@@ -140,7 +140,7 @@ func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account 
 	if upload.Size > limits.Bytes {
 		return nil, conversion.Refuse(conversion.TooLarge, "The file is larger than %s, the most that is read. Split it and send the parts.", sizeName(limits.Bytes)), nil
 	}
-	table, refusal, err := ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.Bytes()), ingest.Settings{Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits, ReceivedAt: upload.ReceivedAt, Fix: report.IsFix(upload.Name)})
+	table, refusal, err := ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.ID), ingest.Settings{Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits, ReceivedAt: upload.ReceivedAt, Fix: report.IsFix(upload.Name)})
 	if table != nil {
 		w.surveyed.upload, w.surveyed.table = upload.ID, table
 	}

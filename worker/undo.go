@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -71,7 +72,7 @@ func (w *Worker) undoable(u *conversion.Upload) (*conversion.Account, error) {
 // derive notes an upload that shares the bytes of another.
 func (w *Worker) derive(ctx context.Context, of *conversion.Upload, source string) (*conversion.Upload, error) {
 	u := &conversion.Upload{
-		Account: of.Account, Source: source, Origin: fmt.Sprintf("%d at %d", of.ID, w.now()), Name: of.Name, Stem: of.Stem, Digest: of.Digest, Size: of.Size,
+		Account: of.Account, Source: source, Origin: rand.Text(), Name: of.Name, Stem: of.Stem, Digest: of.Digest, Size: of.Size,
 		Takes: of.Takes, Dialect: of.Dialect, ReceivedAt: w.now(), State: conversion.Received, Reading: of.Reading, Mail: of.Mail, Again: true,
 	}
 	if source == Undoing {
@@ -120,6 +121,7 @@ func (w *Worker) takeBack(ctx context.Context, undo, of *conversion.Upload, acco
 			taking := &takingBack{settling: newSettling(undo, policy, held), of: of.ID, done: map[int64]conversion.Outcome{}}
 			for _, o := range outcomes {
 				if only != nil && !only[o.Line] {
+					taking.note(conversion.Outcome{Line: o.Line, PartOf: o.PartOf, Verdict: conversion.Unchanged, ConversionID: o.ConversionID, Message: "Left as it was."})
 					continue
 				}
 				outcome, err := taking.line(o)

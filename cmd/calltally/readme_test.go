@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"calltally/conversion"
 	"calltally/ingest"
 )
 
@@ -43,11 +45,58 @@ func columnsReference() string {
 		for _, group := range d.Required {
 			groups = append(groups, "`"+strings.Join(group.Any, "` or `")+"`")
 		}
-		fmt.Fprintf(&b, "\n**`%s`** (%s); needs %s.\n\n| column | also | form | meaning |\n| --- | --- | --- | --- |\n", d.Name, d.Takes, strings.Join(groups, " and "))
-		for _, c := range d.Columns {
-			also := strings.Join(c.Aliases, ", ")
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, also, c.Kind, c.Meaning)
-		}
+		fmt.Fprintf(&b, "\n**`%s`** (%s); needs %s.\n\n", d.Name, d.Takes, strings.Join(groups, " and "))
+		writeColumns(&b, d.Columns)
+	}
+	for _, takes := range []conversion.Takes{conversion.TakesConversions, conversion.TakesCalls} {
+		fmt.Fprintf(&b, "\nIn any file of **%s**, if the account's `columns` maps one of its own to them:\n\n", takes)
+		writeColumns(&b, ingest.MappedColumns[takes])
 	}
 	return b.String() + "\n"
+}
+
+// writeColumns writes a table of columns; those that are only kept share a line.
+func writeColumns(b *strings.Builder, columns []ingest.Column) {
+	fmt.Fprintf(b, "| column | also | form | meaning |\n| --- | --- | --- | --- |\n")
+	var kept []string
+	for _, c := range columns {
+		if c.Meaning == "Kept." && c.Kind == ingest.KindText {
+			kept = append(kept, "`"+c.Name+"`")
+			continue
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", c.Name, strings.Join(c.Aliases, ", "), c.Kind, c.Meaning)
+	}
+	if len(kept) > 0 {
+		fmt.Fprintf(b, "| %s | | text | Kept with the conversion. |\n", strings.Join(kept, ", "))
+	}
+}
+
+// TestReadmeConfigurationIsRead reads the README's example as the program does.
+func TestReadmeConfigurationIsRead(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(readme), "```yaml\n")
+	text, _, ended := strings.Cut(rest, "```")
+	if !found || !ended {
+		t.Fatal("the README has lost its configuration")
+	}
+	dir := t.TempDir()
+	for _, secret := range []string{"imap.secret", "smtp.secret"} {
+		if err := os.WriteFile(filepath.Join(dir, secret), []byte("s3cret\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := parseConfig(filepath.Join(dir, "calltally.yaml"), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, err := c.accounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := accounts[0]; a.LockBefore != 20260101 || a.Options["received_option"] != "total_revenue" || len(a.Received) != 1 || !a.Payouts[2].OfReceived || a.EventType("12345") == nil {
+		t.Errorf("the account is read as %+v", a)
+	}
 }

@@ -2,9 +2,8 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"flag"
-	"io"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,7 +12,7 @@ import (
 	"time"
 
 	"calltally/conversion"
-	"calltally/worker"
+	"calltally/report"
 )
 
 var update = flag.Bool("update", false, "write what the program says now into samples/*/expected")
@@ -35,14 +34,20 @@ func TestSamples(t *testing.T) {
 }
 
 func runSample(t *testing.T, folder string) {
-	app := openSample(t, folder)
+	store := filepath.Join(t.TempDir(), "calltally.db")
+	app := openSample(t, filepath.Join(folder, "calltally.yaml"), store)
 	files, err := filepath.Glob(filepath.Join(folder, "[0-9]*"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("the case has no files: %v", err)
 	}
 	produced := map[string][]byte{}
 	for _, file := range files {
-		deliverSample(t, app, file, produced)
+		if filepath.Ext(file) == ".yaml" { // the configuration from then on
+			app = openSample(t, file, store)
+			continue
+		}
+		deliverSample(t, app, file)
+		keepTold(t, app, produced)
 	}
 	var conversions bytes.Buffer
 	l := (&globals{stdout: &conversions, JSON: true}).list(app, listFlags{}, "")
@@ -65,13 +70,13 @@ func runSample(t *testing.T, folder string) {
 
 // openSample puts the program together for a case, with a store of its own and
 // the samples' clock.
-func openSample(t *testing.T, folder string) *app {
+func openSample(t *testing.T, config, store string) *app {
 	t.Helper()
-	c, err := loadConfig(filepath.Join(folder, "calltally.yaml"))
+	c, err := loadConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Store = filepath.Join(t.TempDir(), "calltally.db")
+	c.Store = store
 	app, err := assemble(t.Context(), c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -81,10 +86,9 @@ func openSample(t *testing.T, folder string) *app {
 	return app
 }
 
-// deliverSample has a file come and keeps what is told of it.
-func deliverSample(t *testing.T, app *app, file string, produced map[string][]byte) {
+// deliverSample has a file come, as it would into a watched folder.
+func deliverSample(t *testing.T, app *app, file string) {
 	t.Helper()
-	ctx := context.Background()
 	name := filepath.Base(file)
 	takes := conversion.TakesConversions
 	if strings.Contains(name, "calls") {
@@ -96,38 +100,56 @@ func deliverSample(t *testing.T, app *app, file string, produced map[string][]by
 			account = a.ID
 		}
 	}
-	upload, err := app.worker.Accept(ctx, commandLineDelivery(file, account, takes, "", false))
+	delivery := commandLineDelivery(file, account, takes, "", false)
+	delivery.Source = "samples"
+	upload, err := app.worker.Accept(t.Context(), delivery)
 	if err == nil && upload.State != conversion.Refused {
-		err = app.worker.Decide(ctx, upload)
+		err = app.worker.Decide(t.Context(), upload)
 	}
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	if takes == conversion.TakesCalls && upload.Refusal == nil {
-		return
-	}
-	keepTold(t, app.worker, upload, strings.TrimSuffix(name, filepath.Ext(name)), produced)
 }
 
-func keepTold(t *testing.T, w *worker.Worker, upload *conversion.Upload, name string, produced map[string][]byte) {
+// keepTold keeps the reports that are due by now: the one of the file that came,
+// and what is told again of earlier files whose rows wait no longer. A call log
+// has a report if any of its entries was rejected.
+func keepTold(t *testing.T, app *app, produced map[string][]byte) {
 	t.Helper()
-	told, err := w.Told(t.Context(), upload, 1)
+	now := conversion.MillisOf(samplesNow)
+	err := app.store.ReportsDue(t.Context(), now, func(due conversion.ReportDue) error {
+		upload, err := app.store.Upload(t.Context(), due.Upload)
+		if err != nil {
+			return err
+		}
+		told, err := app.worker.Told(t.Context(), upload, due.Revision)
+		if err != nil {
+			return err
+		}
+		var again string
+		if due.Revision > 1 {
+			again = fmt.Sprintf(".report-%d", due.Revision)
+		}
+		var decided bytes.Buffer
+		if err := printDecided(t.Context(), &decided, app.worker, told); err != nil {
+			return err
+		}
+		name := strings.TrimSuffix(upload.Name, filepath.Ext(upload.Name)) + again
+		produced[name+".json"] = decided.Bytes()
+		produced[name+".txt"] = []byte(told.Text)
+		produced[name+".html"] = []byte(told.HTML)
+		for _, file := range told.Files {
+			var b bytes.Buffer
+			if err := file.Write(&b); err != nil {
+				return err
+			}
+			stem := report.Stem(upload.Name)
+			produced[stem+again+strings.TrimPrefix(file.Name, stem)] = b.Bytes()
+		}
+		return app.store.MarkReplied(t.Context(), due.Upload, due.Revision, now)
+	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	var decided bytes.Buffer
-	if err := printDecided(t.Context(), &decided, w, told); err != nil {
-		t.Fatal(err)
-	}
-	produced[name+".json"] = decided.Bytes()
-	produced[name+".txt"] = []byte(told.Text)
-	produced[name+".html"] = []byte(told.HTML)
-	for _, file := range told.Files {
-		var b bytes.Buffer
-		if err := file.Write(io.Writer(&b)); err != nil {
-			t.Fatal(err)
-		}
-		produced[file.Name] = b.Bytes()
 	}
 }
 
