@@ -135,7 +135,7 @@ func (v digestView) Header() []string {
 
 var digestText = template.Must(template.New("digest").Funcs(template.FuncMap{
 	"line": func(cells []string) string {
-		return strings.TrimRight(fmt.Sprintf("%-20s %-12s %5s %7s %7s %7s %8s %s", conversion.Clip(cells[0], 20), conversion.Clip(cells[1], 12), cells[2], cells[3], cells[4], cells[5], cells[6], cells[7]), " ")
+		return strings.TrimRight(fmt.Sprintf("%-18s %-12s %5s %7s %7s %7s %8s %9s", conversion.Clip(cells[0], 18), conversion.Clip(cells[1], 12), cells[2], cells[3], cells[4], cells[5], cells[6], cells[7]), " ")
 	},
 	"wrap": Wrap,
 }).Parse(`{{.Headline}}
