@@ -68,7 +68,7 @@ func (r *replay) run(ctx context.Context, only map[int]bool) (err error) {
 	if r.undoneBefore, err = r.undone(ctx); err != nil {
 		return err
 	}
-	if r.undo, err = r.derive(ctx, r.of, Undoing); err != nil {
+	if r.undo, err = r.derive(ctx, r.of, func(u *conversion.Upload) { u.Undoes = r.of.ID }); err != nil {
 		return err
 	}
 	if only != nil { // what waits goes on waiting as part of the replay
@@ -88,7 +88,7 @@ func (r *replay) run(ctx context.Context, only map[int]bool) (err error) {
 			return err
 		}
 	}
-	if r.again, err = r.derive(ctx, r.of, Replaying); err != nil {
+	if r.again, err = r.derive(ctx, r.of, func(u *conversion.Upload) { u.Replays = r.of.ID }); err != nil {
 		return err
 	}
 	table, refusal, err := r.survey(ctx, r.again, r.account)

@@ -11,13 +11,6 @@ import (
 	"calltally/matcher"
 )
 
-// Undoing and Replaying are the sources of uploads that take another back or
-// decide it again.
-const (
-	Undoing   = "undo"
-	Replaying = "replay"
-)
-
 // ErrCannotUndo says that an upload is not one that can be taken back or decided
 // again.
 var ErrCannotUndo = errors.New("the upload can't be undone or replayed")
@@ -33,7 +26,7 @@ func (w *Worker) Undo(ctx context.Context, of *conversion.Upload, keep bool, sho
 	}
 	return w.Together(ctx, func(s Store) (bool, error) {
 		within := w.On(s)
-		undo, err := within.derive(ctx, of, Undoing)
+		undo, err := within.derive(ctx, of, func(u *conversion.Upload) { u.Undoes = of.ID })
 		if err != nil {
 			return false, err
 		}
@@ -69,17 +62,14 @@ func (w *Worker) undoable(u *conversion.Upload) (*conversion.Account, error) {
 	return account, nil
 }
 
-// derive notes an upload that shares the bytes of another.
-func (w *Worker) derive(ctx context.Context, of *conversion.Upload, source string) (*conversion.Upload, error) {
+// derive notes an upload that shares the bytes of another, and goes by the rules of
+// the same source.
+func (w *Worker) derive(ctx context.Context, of *conversion.Upload, as func(*conversion.Upload)) (*conversion.Upload, error) {
 	u := &conversion.Upload{
-		Account: of.Account, Source: source, Origin: rand.Text(), Name: of.Name, Stem: of.Stem, Digest: of.Digest, Size: of.Size,
+		Account: of.Account, Source: of.Source, Origin: rand.Text(), Name: of.Name, Stem: of.Stem, Digest: of.Digest, Size: of.Size,
 		Takes: of.Takes, Dialect: of.Dialect, ReceivedAt: w.now(), State: conversion.Received, Reading: of.Reading, Mail: of.Mail, Again: true,
 	}
-	if source == Undoing {
-		u.Undoes = of.ID
-	} else {
-		u.Replays = of.ID
-	}
+	as(u)
 	if err := w.Store.SaveDerived(ctx, u); err != nil {
 		return nil, err
 	}

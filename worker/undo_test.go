@@ -50,7 +50,7 @@ func TestUndoTakesBackAllThatAnUploadDid(t *testing.T) {
 	before := b.standings()
 	b.deliver("tuesday.csv", table(line(0, "R0", "S", "15.00"), line(2, "R2", "S", "30.00"), line(0, "R0", "S", "16.00")))
 	undo, _ := b.undo(2, true)
-	if undo.Undoes != 2 || undo.Source != worker.Undoing {
+	if undo.Undoes != 2 || undo.Source != "test" {
 		t.Errorf("the undo is %+v", undo)
 	}
 	b.wantVerdicts(undo.ID, "updated updated updated")
