@@ -37,19 +37,21 @@ const (
 )
 
 // Part is one part of a conversion's details: what it is called everywhere, and
-// where it is held.
+// where it is held. Few conversions have a rare one: those are stored together.
 type Part struct {
 	Name  string
 	Value *string
+	Rare  bool
 }
 
 // Parts lists all details.
 func (d *Details) Parts() [16]Part {
+	const rare = true
 	return [...]Part{
-		{"reference_id", &d.ReferenceID}, {"event_id", &d.EventID}, {"event_type", &d.EventType}, {"reason_code", &d.ReasonCode},
-		{"sku_list", &d.SKUs}, {"quantity_list", &d.Quantities}, {"item_amounts", &d.ItemAmounts}, {"disposition", &d.Disposition},
-		{"repeat", &d.Repeat}, {"campaign", &d.Campaign}, {"publisher", &d.Publisher}, {"value", &d.Value}, {"payout_by", &d.PayoutBy},
-		{"parent", &d.Parent}, {"note", &d.Note}, {"customer", &d.Customer},
+		{"reference_id", &d.ReferenceID, false}, {"event_id", &d.EventID, rare}, {"event_type", &d.EventType, false}, {"reason_code", &d.ReasonCode, false},
+		{"sku_list", &d.SKUs, false}, {"quantity_list", &d.Quantities, false}, {"item_amounts", &d.ItemAmounts, rare}, {"disposition", &d.Disposition, rare},
+		{"repeat", &d.Repeat, rare}, {"campaign", &d.Campaign, false}, {"publisher", &d.Publisher, false}, {"value", &d.Value, rare}, {"payout_by", &d.PayoutBy, rare},
+		{"parent", &d.Parent, rare}, {"note", &d.Note, rare}, {"customer", &d.Customer, false},
 	}
 }
 

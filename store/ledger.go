@@ -35,15 +35,68 @@ func (s *Store) Settle(ctx context.Context, query conversion.HeldQuery, decide f
 	})
 }
 
-// detailColumns are the columns of a conversion's details, named as they are
-// everywhere.
+// detailColumns are the columns of a conversion's details: one for each, named as
+// it is everywhere, and one for all rare ones.
 var detailColumns = func() string {
 	var names []string
 	for _, part := range new(conversion.Details).Parts() {
-		names = append(names, part.Name)
+		if !part.Rare {
+			names = append(names, part.Name)
+		}
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(append(names, "rare"), ", ")
 }()
+
+// detailValues are details as they are stored, in the order of detailColumns.
+func detailValues(d *conversion.Details, into []any) []any {
+	var rare map[string]string
+	for _, part := range d.Parts() {
+		switch {
+		case !part.Rare:
+			into = append(into, *part.Value)
+		case *part.Value != "":
+			if rare == nil {
+				rare = map[string]string{}
+			}
+			rare[part.Name] = *part.Value
+		}
+	}
+	if rare == nil {
+		return append(into, "")
+	}
+	return append(into, asJSON(rare))
+}
+
+// rareDetails takes apart the column of rare details.
+type rareDetails struct{ of *conversion.Details }
+
+// Scan reads the column.
+func (r rareDetails) Scan(value any) error {
+	text, _ := value.(string)
+	if text == "" {
+		return nil
+	}
+	held := map[string]string{}
+	if err := json.Unmarshal([]byte(text), &held); err != nil {
+		return fmt.Errorf("rare details: %w", err)
+	}
+	for _, part := range r.of.Parts() {
+		if part.Rare {
+			*part.Value = held[part.Name]
+		}
+	}
+	return nil
+}
+
+// detailPointers are where details are read to, in the order of detailColumns.
+func detailPointers(d *conversion.Details, into []any) []any {
+	for _, part := range d.Parts() {
+		if !part.Rare {
+			into = append(into, part.Value)
+		}
+	}
+	return append(into, rareDetails{d})
+}
 
 const standingColumns = "sale, sale_currency, received, received_currency, payout, payout_currency, status"
 
@@ -56,10 +109,7 @@ func scanConversion(row scanner, before ...any) (*conversion.Conversion, error) 
 	var currency [3]string
 	into := append(before, &c.ID, &key, &c.KeyedBy, &c.Nth, &c.Changes, &c.Call, &c.OccurredAt,
 		&minor[0], &currency[0], &minor[1], &currency[1], &minor[2], &currency[2], &c.Status)
-	for _, part := range c.Parts() {
-		into = append(into, part.Value)
-	}
-	err := row.Scan(into...)
+	err := row.Scan(detailPointers(&c.Details, into)...)
 	copy(c.Key[:], key)
 	c.Sale, c.Received, c.Payout = amount(minor[0], currency[0]), amount(minor[1], currency[1]), amount(minor[2], currency[2])
 	return &c, err
@@ -153,10 +203,7 @@ func saveConversions(ctx context.Context, tx *sql.Tx, account int64, conversions
 			c := conversions[row]
 			into = append(into, account, c.ID, c.Key[:], c.KeyedBy, c.Nth, c.Changes, c.Call, int64(c.OccurredAt),
 				nullable(c.Sale), string(c.Sale.Currency), nullable(c.Received), string(c.Received.Currency), nullable(c.Payout), string(c.Payout.Currency), string(c.Status))
-			for _, part := range c.Parts() {
-				into = append(into, *part.Value)
-			}
-			return into
+			return detailValues(&c.Details, into)
 		})
 }
 

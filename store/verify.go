@@ -92,10 +92,7 @@ type entry struct {
 
 func (e *entry) scan(rows *sql.Rows) error {
 	into := []any{&e.conversion, &e.held.money[0], &e.held.money[1], &e.held.money[2], &e.held.status}
-	for _, part := range e.details.Parts() {
-		into = append(into, part.Value)
-	}
-	into = append(into, &e.change, &e.seq)
+	into = append(detailPointers(&e.details, into), &e.change, &e.seq)
 	for i := range figureNames {
 		into = append(into, &e.before.money[i], &e.after.money[i])
 	}

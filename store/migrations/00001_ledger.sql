@@ -124,21 +124,14 @@ CREATE TABLE conversion (
     payout_currency   TEXT NOT NULL,
     status            TEXT NOT NULL CHECK (status IN ('', 'approved', 'pending', 'declined', 'other', 'rejected', 'returned', 'reversed', 'undone')),
     reference_id      TEXT NOT NULL,
-    event_id          TEXT NOT NULL,
     event_type        TEXT NOT NULL,
     reason_code       TEXT NOT NULL,
     sku_list          TEXT NOT NULL,
     quantity_list     TEXT NOT NULL,
-    item_amounts      TEXT NOT NULL, -- minor units of the sale
-    disposition       TEXT NOT NULL,
-    repeat            TEXT NOT NULL CHECK (repeat IN ('', 'new', 'repeated')),
     campaign          TEXT NOT NULL,
     publisher         TEXT NOT NULL,
-    value             TEXT NOT NULL CHECK (value IN ('', 'true', 'false')),
-    payout_by         TEXT NOT NULL CHECK (payout_by IN ('', 'row')),
-    parent            TEXT NOT NULL, -- the conversion that it was added to
-    note              TEXT NOT NULL,
     customer          TEXT NOT NULL, -- JSON
+    rare              TEXT NOT NULL, -- details that few conversions have, JSON
     CHECK (sale IS NULL OR sale_currency <> ''),
     CHECK (received IS NULL OR received_currency <> ''),
     CHECK (payout IS NULL OR payout_currency <> ''),
