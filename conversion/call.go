@@ -67,13 +67,14 @@ func (c Call) SameAs(other Call) bool {
 
 // CallSearch asks for calls of an account: those with an id, if ID is set;
 // otherwise those that started between From and To, both included, of one caller,
-// or of any if Caller is 0. Latest asks for the latest of these only.
+// or of any if Caller is 0. Latest asks for the latest of these only, among those
+// to Called if that is set; a call whose log doesn't tell the number may be one.
 type CallSearch struct {
-	Kind     CallIDKind
-	ID       string
-	Caller   Phone
-	From, To Millis
-	Latest   bool
+	Kind           CallIDKind
+	ID             string
+	Caller, Called Phone
+	From, To       Millis
+	Latest         bool
 }
 
 // CallCost is a row's word on what a call cost.

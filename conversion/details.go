@@ -17,9 +17,11 @@ type Details struct {
 	Campaign, Publisher string
 	// Value is what a signal says of itself: true, false or "".
 	Value string
-	// PayoutBy is PayoutByRow if a row has set or added to the payout, "" if it is
+	// PayoutBy is ByRow if a row has set or added to the payout, "" if it is
 	// what the account's rules give.
 	PayoutBy string
+	// ReceivedBy says the same of what is received.
+	ReceivedBy string
 	// Parent is the id of the conversion that this one was added to; "" for none.
 	Parent string
 	// Note grows: what rows append to it, line by line.
@@ -29,11 +31,11 @@ type Details struct {
 	Customer string
 }
 
-// What Details.Repeat and Details.PayoutBy say.
+// What Details.Repeat, and Details.PayoutBy and ReceivedBy, say.
 const (
 	RepeatNew      = "new"
 	RepeatRepeated = "repeated"
-	PayoutByRow    = "row"
+	ByRow          = "row"
 )
 
 // Part is one part of a conversion's details: what it is called everywhere, and
@@ -45,12 +47,12 @@ type Part struct {
 }
 
 // Parts lists all details.
-func (d *Details) Parts() [16]Part {
+func (d *Details) Parts() [17]Part {
 	const rare = true
 	return [...]Part{
 		{"reference_id", &d.ReferenceID, false}, {"event_id", &d.EventID, rare}, {"event_type", &d.EventType, false}, {"reason_code", &d.ReasonCode, false},
 		{"sku_list", &d.SKUs, false}, {"quantity_list", &d.Quantities, false}, {"item_amounts", &d.ItemAmounts, rare}, {"disposition", &d.Disposition, rare},
-		{"repeat", &d.Repeat, rare}, {"campaign", &d.Campaign, false}, {"publisher", &d.Publisher, false}, {"value", &d.Value, rare}, {"payout_by", &d.PayoutBy, rare},
+		{"repeat", &d.Repeat, rare}, {"campaign", &d.Campaign, false}, {"publisher", &d.Publisher, false}, {"value", &d.Value, rare}, {"payout_by", &d.PayoutBy, rare}, {"received_by", &d.ReceivedBy, rare},
 		{"parent", &d.Parent, rare}, {"note", &d.Note, rare}, {"customer", &d.Customer, false},
 	}
 }

@@ -165,7 +165,7 @@ func (h *Held) Named(name Name, call int64) []*Conversion {
 	if name.Reference != "" {
 		found = append(found, h.newest(h.byReference[name.Reference], func(c *Conversion) bool { return c.ReferenceID == name.Reference && fits(c) }))
 	}
-	if name.ByCall && call != 0 {
+	if name.ByCall {
 		found = append(found, h.newest(h.byCall[call], fits))
 	}
 	return found

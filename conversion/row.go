@@ -21,8 +21,10 @@ type Claim struct {
 	Caller, Called Phone
 	Duration       int // seconds; meaningful if HasDuration
 	HasDuration    bool
-	// Event is when the event took place, which is not before the call.
-	Event When
+	// Event is when the event took place, which is not before the call; EventNow
+	// says that it takes place when the row comes.
+	Event    When
+	EventNow bool
 
 	// A web conversion has no call.
 	Web bool
@@ -74,6 +76,9 @@ type Effect struct {
 	CostOnly bool
 	// Link adds a conversion to the one that is named instead of changing it.
 	Link bool
+	// ReceivedOfSale has the rules decide what a changed sale receives, even if a row
+	// had set that.
+	ReceivedOfSale bool
 	// KeepPayout leaves the payout as it is when the sale changes; Repay has the
 	// rules decide it, even if a row had set it.
 	KeepPayout, Repay bool

@@ -42,13 +42,16 @@ func (p *rowParser) cake() conversion.Claim {
 	c.Effect.AddPayout = p.added("add_to_existing_payout", c.Payout.Given)
 	c.Effect.Repay, _ = p.flag("update_revshare_payout")
 	p.received(&c, p.amount("received", currency))
-	if kind := p.text("disposition_type"); !strings.EqualFold(kind, "no_change") {
-		c.Status = p.status("disposition_type", conversion.StatusPending, conversion.StatusRejected, conversion.StatusApproved, conversion.StatusReturned)
+	if c.Status = p.status("disposition_type", conversion.StatusPending, conversion.StatusRejected, conversion.StatusApproved, conversion.StatusReturned, noChange); c.Status == noChange {
+		c.Status = ""
 	}
 	c.Disposition = p.nonZero("disposition_id")
 	c.Effect.On, c.Effect.Custom = p.effective()
 	return c
 }
+
+// noChange is CAKE's word for leaving a status as it is.
+const noChange conversion.Status = "no_change"
 
 // cakeName reads which conversion a row is about.
 func (p *rowParser) cakeName() conversion.Name {
@@ -141,7 +144,7 @@ func (p *rowParser) received(c *conversion.Claim, amount conversion.Amount) {
 	}
 	sale, adds := strings.HasSuffix(option, "_sale_amount"), strings.HasPrefix(option, "additional_")
 	if sale {
-		c.Sale, c.Effect.AddSale = amount, adds
+		c.Sale, c.Effect.AddSale, c.Effect.ReceivedOfSale = amount, adds, amount.Given
 	} else {
 		c.Received, c.Effect.AddReceived = amount, adds
 	}
@@ -162,7 +165,7 @@ func (p *rowParser) effective() (conversion.EffectiveOn, int) {
 	}
 	text := p.text("custom_date")
 	if text == "" {
-		p.needed("custom_date", "the day that the change counts from")
+		p.fault(conversion.OptionMissing, "custom_date", "", "effective_date_option is custom, but %s is blank. Fill in the day, such as 03/31/2026 00:00:00.", p.label("custom_date"))
 		return on, 0
 	}
 	reader := p.table.times

@@ -105,6 +105,8 @@ type Claims struct {
 	parse rowParser
 	ahead []sentRow // read already: at most the row after an order
 	left  []*conversion.Rejection
+	// broken is the line of the row before, if that can't be taken apart; 0 if it can.
+	broken int
 }
 
 // Claims opens the table's rows. Close the reader when done.
@@ -132,6 +134,7 @@ func (c *Claims) Next() (conversion.Claim, *conversion.Rejection, error) {
 			return conversion.Claim{}, nil, err
 		}
 		if row.broken != nil {
+			c.broken = row.line
 			return conversion.Claim{Line: row.line}, row.broken, nil
 		}
 		p := &c.parse
@@ -169,7 +172,8 @@ const mostOrderRows = 10_000
 // that can't be, it leaves a rejection for each row.
 func (c *Claims) order(first sentRow) (conversion.Claim, error) {
 	p := &c.parse
-	id := p.table.orderOf(first.cells)
+	id, broken := p.table.orderOf(first.cells), c.broken
+	c.broken = 0
 	rows := []sentRow{first}
 	for id != "" && len(rows) <= mostOrderRows {
 		row, err := c.cells.read()
@@ -181,6 +185,9 @@ func (c *Claims) order(first sentRow) (conversion.Claim, error) {
 		}
 		if row.broken != nil || p.table.orderOf(row.cells) != id {
 			c.ahead = append(c.ahead, row)
+			if row.broken != nil {
+				broken = row.line
+			}
 			break
 		}
 		rows = append(rows, row)
@@ -194,8 +201,10 @@ func (c *Claims) order(first sentRow) (conversion.Claim, error) {
 	switch {
 	case len(rows) > mostOrderRows:
 		p.fault(conversion.ItemsIncomplete, p.table.Dialect.Together[0], "", "The order has more than %d rows. Split it into several.", mostOrderRows)
+	case broken != 0 && id != "":
+		p.fault(conversion.ItemsIncomplete, p.table.Dialect.Together[0], "", "Line %d, next to this order, can't be taken apart and may belong to it, so nothing of the order was taken. Correct that line and send both again.", broken)
 	case p.table.scattered[p.table.orderDigest(id)]:
-		p.fault(conversion.ItemsIncomplete, p.table.Dialect.Together[0], "", "The rows of this order don't stand together in the file, so it can't be told whether they are one. Sort the file by %s.", p.label(p.table.Dialect.Together[0]))
+		p.fault(conversion.ItemsIncomplete, p.table.Dialect.Together[0], "", "The rows of this order don't stand together in the file, so it can't be told whether they are one. Sort the file by %s.", p.table.togetherLabel())
 	}
 	c.left = p.rejectionsOf(rows)
 	return claim, nil

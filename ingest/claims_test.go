@@ -282,7 +282,7 @@ func TestRowFaults(t *testing.T) {
 
 		{
 			name: "an event type that the account doesn't have", header: "start_time,event_type", row: at + "sale", changes: []change{events},
-			want: []conversion.Fault{{Code: conversion.EventTypeUnknown, Column: "event_type", Value: "sale", Sentence: `event_type is "sale", which is none of the account's event types. Names are compared letter by letter.`}},
+			want: []conversion.Fault{{Code: conversion.EventTypeUnknown, Column: "event_type", Value: "sale", Sentence: `event_type is "sale", which is none of the account's event types (it has "Sale", "Lead"). Write it letter by letter as it is there, or have it added.`}},
 		},
 		{
 			name: "a web conversion without all it needs", header: "web_conversion,reference_id,advertiser_campaign_id,affiliate_id_from_network", row: "1,,,",
@@ -290,11 +290,11 @@ func TestRowFaults(t *testing.T) {
 		},
 		{
 			name: "neither yes nor no and no start", header: "web_conversion,reference_id,advertiser_campaign_id,affiliate_id_from_network", row: "perhaps,R-1,C-1,A-1",
-			want: []conversion.Fault{{Code: conversion.OptionInvalid, Column: "web_conversion", Value: "perhaps", Sentence: `web_conversion is "perhaps". Write 1 for yes, 0 or nothing for no.`}},
+			want: []conversion.Fault{{Code: conversion.OptionInvalid, Column: "web_conversion", Value: "perhaps", Sentence: `web_conversion is "perhaps". Write 1 for yes, 0 for no.`}},
 		},
 		{
 			name: "neither yes nor no", header: "start_time,web_conversion", row: at + "perhaps",
-			want: []conversion.Fault{{Code: conversion.OptionInvalid, Column: "web_conversion", Value: "perhaps", Sentence: `web_conversion is "perhaps". Write 1 for yes, 0 or nothing for no.`}},
+			want: []conversion.Fault{{Code: conversion.OptionInvalid, Column: "web_conversion", Value: "perhaps", Sentence: `web_conversion is "perhaps". Write 1 for yes, 0 for no.`}},
 		},
 
 		{
@@ -336,7 +336,7 @@ func TestRowFaults(t *testing.T) {
 				{Code: conversion.StartTimeInvalid, Column: "start_time", Value: "yesterday", Sentence: `start_time is "yesterday", which is not a time. Write it as 2026-03-31 14:05:09.`},
 				{Code: conversion.IDDamagedByExcel, Column: "reference_id", Value: "1.23457E+15", Sentence: `reference_id is "1.23457E+15": a spreadsheet has turned the id into a rounded number. Format the column as text, enter the id again and re-export.`},
 				{Code: conversion.PhoneInvalid, Column: "calling_phone_number", Value: "call me", Sentence: `calling_phone_number is "call me", which can't be a telephone number (region US). Write it as +12125550123, or leave it blank if it is not known.`},
-				{Code: conversion.EventTypeUnknown, Column: "event_type", Value: "sale", Sentence: `event_type is "sale", which is none of the account's event types. Names are compared letter by letter.`},
+				{Code: conversion.EventTypeUnknown, Column: "event_type", Value: "sale", Sentence: `event_type is "sale", which is none of the account's event types (it has "Sale", "Lead"). Write it letter by letter as it is there, or have it added.`},
 				{Code: conversion.QuantityInvalid, Column: "duration_in_seconds", Value: "-1", Sentence: `duration_in_seconds is "-1", which is not a whole number from 0 to 1000000. Correct it or leave it blank.`},
 				{Code: conversion.ListLengthsDiffer, Column: "quantity_list", Value: "1,0,1", Sentence: "quantity_list has 3 entries, sku_list has 2. Give one quantity for each SKU, in the same order."},
 				{Code: conversion.QuantityInvalid, Column: "quantity_list", Value: "0", Sentence: `quantity_list holds "0". Every quantity must be a whole number, at least 1.`},

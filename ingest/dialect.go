@@ -103,9 +103,10 @@ var (
 	resultsColumns = []string{"result", "code", "message", "call_id", "call_start_time", "conversion_id", "payout_before", "payout_after"}
 )
 
-// fold makes header names comparable.
+// fold makes header names comparable. What an editor makes of an apostrophe is
+// one.
 func fold(header string) string {
-	return strings.ToLower(strings.NewReplacer(" ", "", "-", "", "_", "", "\u00a0", "").Replace(strings.TrimSpace(unwrap(header))))
+	return strings.ToLower(strings.NewReplacer(" ", "", "-", "", "_", "", "\u00a0", "", "’", "'").Replace(strings.TrimSpace(unwrap(header))))
 }
 
 // column finds the column that a header names, and its name there: that of an

@@ -228,8 +228,11 @@ func (t *Table) understandHeader(context.Context) (*conversion.Refusal, error) {
 	}
 	if unknown := t.unknownColumns(); len(unknown) > 0 {
 		what := "Not read, but kept in the results file"
-		if t.Dialect.Custom {
+		switch {
+		case t.Dialect.Custom:
 			what = "Kept as custom data"
+		case t.Dialect.Takes == conversion.TakesCalls: // it has no results file
+			what = "Not read"
 		}
 		t.Reading.Notes = append(t.Reading.Notes, fmt.Sprintf("%s: %s.", what, quoteList(unknown)))
 	}

@@ -104,7 +104,8 @@ func (p *rowParser) impact(rows []sentRow) conversion.Claim {
 	p.begin(rows[0])
 	currency := p.currency("CurrencyCode")
 	items = append(p.impactItems(currency), items...)
-	c := conversion.Claim{Event: p.eventOrNow("EventDate")}
+	var c conversion.Claim
+	c.Event, c.EventNow = p.eventOrNow("EventDate")
 	c.EventType = p.eventTypeOf("EventTypeId", "EventTypeCode")
 	c.ReferenceID = p.id("OrderId")
 	if c.ReferenceID == "" && !p.faulted("OrderId") {
@@ -129,17 +130,23 @@ func (p *rowParser) impactCall(c *conversion.Claim) {
 	c.CallIDs[conversion.CallClick] = p.id("ClickId")
 	c.Publisher = p.id("MediaId")
 	c.Called = p.phone("PhoneNumber")
-	if phone, err := conversion.ParsePhone(p.text("CallerId"), p.account.Region); err == nil {
+	caller := p.text("CallerId")
+	if phone, err := conversion.ParsePhone(caller, p.account.Region); err == nil {
 		c.Caller = phone
 	}
+	byCaller := p.account.Match.ByEventTime
 	switch {
-	case c.CallIDs.Given(), c.Caller != 0 && p.account.Match.ByEventTime:
+	case c.CallIDs.Given(), c.Caller != 0 && byCaller:
 	case c.Publisher != "":
 		c.Web = true
 	case c.Caller != 0:
-		p.fault(conversion.StartTimeMissing, "CallerId", p.text("CallerId"), "A caller and EventDate alone tell a call only if by_event_time is set for your account. Add ClickId, or MediaId for an order without a call.")
+		p.fault(conversion.OptionMissing, "CallerId", caller, "A caller and EventDate alone tell a call only if by_event_time is set for your account. Add ClickId, or MediaId for an order without a call.")
+	case caller != "" && byCaller:
+		p.fault(conversion.PhoneInvalid, "CallerId", caller, "%s is %q, which is no telephone number, so it tells no call. Correct it, or fill in ClickId or, for an order without a call, MediaId.", p.label("CallerId"), caller)
+	case byCaller:
+		p.fault(conversion.OptionMissing, "ClickId", "", "The row names no call. Fill in ClickId, CallerId or, for an order without a call, MediaId.")
 	default:
-		p.fault(conversion.StartTimeMissing, "ClickId", "", "The row names no call. Fill in ClickId, CallerId or, for an order without a call, MediaId.")
+		p.fault(conversion.OptionMissing, "ClickId", "", "The row names no call. Fill in ClickId or, for an order without a call, MediaId.")
 	}
 }
 
@@ -162,15 +169,15 @@ func (p *rowParser) impactItems(currency conversion.Currency) []item {
 			continue
 		}
 		it := item{sku: p.id("ItemSku" + n)}
-		quantity, given := p.wholeNumber("ItemQuantity" + n)
+		quantity, given := p.count("ItemQuantity" + n)
 		it.quantity = quantity
 		switch {
 		case it.sku == "" && !p.faulted("ItemSku"+n):
 			p.fault(conversion.ItemsIncomplete, "ItemSku"+n, "", "Item %s has no SKU. Fill in ItemSku%s.", n, n)
 		case strings.Contains(it.sku, ","):
 			p.fault(conversion.ItemsIncomplete, "ItemSku"+n, it.sku, "ItemSku%s is %q, but a SKU can't hold a comma. Give each item columns of its own.", n, it.sku)
-		case (!given || quantity < 1) && !p.faulted("ItemQuantity"+n):
-			p.fault(conversion.ItemsIncomplete, "ItemQuantity"+n, p.text("ItemQuantity"+n), "Item %s (%s) has no quantity. Fill in ItemQuantity%s, at least 1.", n, it.sku, n)
+		case !given && !p.faulted("ItemQuantity"+n):
+			p.fault(conversion.ItemsIncomplete, "ItemQuantity"+n, "", "Item %s (%s) has no quantity. Fill in ItemQuantity%s, at least 1.", n, it.sku, n)
 		}
 		it.amount = p.itemAmount(n, quantity, currency)
 		items = append(items, it)
@@ -340,7 +347,7 @@ func (p *rowParser) modifiedItems(c *conversion.Claim, currency conversion.Curre
 	var skus, amounts, quantities []string
 	for _, n := range p.table.numbers([]string{"Sku", "Amount", "Quantity"}) {
 		sku, amount := p.id("Sku"+n), p.amount("Amount"+n, currency)
-		quantity, counted := p.wholeNumber("Quantity" + n)
+		quantity, counted := p.count("Quantity" + n)
 		if sku == "" && !amount.Given && !counted {
 			continue
 		}

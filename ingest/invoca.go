@@ -8,9 +8,10 @@ import (
 
 // invoca are the columns of Invoca's Conversion Reporting, by mail and API.
 var invoca = &Dialect{
-	Name:     "invoca",
-	Takes:    conversion.TakesConversions,
-	Required: []Requirement{{"when the call started (start_time or start_time_t)", []string{"start_time", "start_time_t", "parent_reference_id", "web_conversion"}}},
+	Name:  "invoca",
+	Takes: conversion.TakesConversions,
+	Required: []Requirement{{"when the call started (start_time or start_time_t; or parent_reference_id or web_conversion)",
+		[]string{"start_time", "start_time_t", "parent_reference_id", "web_conversion", "call_record_id", "external_call_unique_id", "click_id", "event_time"}}},
 	Columns: []Column{
 		{"start_time_t", nil, KindTime, "When the call started, in seconds since 1970. Wins over start_time."},
 		{"start_time", []string{"call_start_time"}, KindTime, "When the call started."},
@@ -132,6 +133,7 @@ func (p *rowParser) signal() conversion.Claim {
 	}
 	c.EventID = p.id("partner_unique_id")
 	c.Event = p.event("occurred_at_time")
+	c.EventNow = p.text("occurred_at_time") == ""
 	c.Sale = p.amount("revenue", p.currency("currency"))
 	if p.text("value") != "" {
 		if set, ok := p.flag("value"); ok {

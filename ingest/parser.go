@@ -165,16 +165,15 @@ func (p *rowParser) event(column string) conversion.When {
 	return p.time(column, cell)
 }
 
-// eventOrNow reads when an event took place, or NOW for when the file came.
-func (p *rowParser) eventOrNow(column string) conversion.When {
+// eventOrNow reads when an event took place, or NOW for when the row comes.
+func (p *rowParser) eventOrNow(column string) (when conversion.When, now bool) {
 	switch text := p.text(column); {
 	case text == "" && !p.faulted(column):
 		p.fault(conversion.StartTimeMissing, column, "", "%s is blank. Fill in when it happened.", p.label(column))
 	case strings.EqualFold(text, "now"):
-		second := p.table.settings.ReceivedAt / 1000 * 1000
-		return conversion.When{First: conversion.Span{From: second, To: second + 999}}
+		return conversion.When{}, true
 	}
-	return p.event(column)
+	return p.event(column), false
 }
 
 // first returns the first column whose cell is filled; if none is, the first that

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"calltally/conversion"
 )
@@ -107,6 +108,9 @@ func (t *Table) Mark() string {
 	return "\ufeff"
 }
 
+// Zone is whose clock times without an offset go by; nil if none is known.
+func (t *Table) Zone() *time.Location { return t.times.Zone }
+
 // Comma is the delimiter of the table's cells.
 func (t *Table) Comma() rune { return t.comma }
 
@@ -125,6 +129,21 @@ func (t *Table) orderOf(cells []string) string {
 		b.WriteByte(0)
 	}
 	return b.String()
+}
+
+// togetherLabel names the columns that rows of one order share.
+func (t *Table) togetherLabel() string {
+	var labels []string
+	for _, column := range t.Dialect.Together {
+		if at, ok := t.index[column]; ok {
+			labels = append(labels, strings.TrimSpace(t.Header[at]))
+		}
+	}
+	last := len(labels) - 1
+	if last < 1 {
+		return strings.Join(labels, "")
+	}
+	return strings.Join(labels[:last], ", ") + " and " + labels[last]
 }
 
 func (t *Table) orderDigest(order string) uint64 { return maphash.String(t.seed, order) }

@@ -25,7 +25,15 @@ func (p *rowParser) eventType(column string) string {
 }
 
 func (p *rowParser) unknownType(column, name string) {
-	p.fault(conversion.EventTypeUnknown, column, name, "%s is %q, which is none of the account's event types. Names are compared letter by letter.", p.label(column), name)
+	known := "it has none"
+	if types := p.account.EventTypes; len(types) > 0 {
+		names := make([]string, len(types))
+		for i, t := range types {
+			names[i] = t.Name
+		}
+		known = "it has " + quoteList(names)
+	}
+	p.fault(conversion.EventTypeUnknown, column, name, "%s is %q, which is none of the account's event types (%s). Write it letter by letter as it is there, or have it added.", p.label(column), name, known)
 }
 
 // eventTypeOf reads an event type from the first of two columns that is filled.
@@ -102,6 +110,20 @@ func (p *rowParser) wholeNumber(column string) (int, bool) {
 	return n, true
 }
 
+// count reads how many of something there are: at least 1.
+func (p *rowParser) count(column string) (int, bool) {
+	text := p.text(column)
+	if text == "" {
+		return 0, false
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(text, ".0"))
+	if err != nil || n < 1 || n > 1_000_000 {
+		p.fault(conversion.QuantityInvalid, column, text, "%s is %q, which is not a whole number from 1 to 1000000. Correct it.", p.label(column), text)
+		return 0, false
+	}
+	return n, true
+}
+
 // flag reads a yes or no; ok is false if it is neither.
 func (p *rowParser) flag(column string) (set, ok bool) {
 	switch text := strings.ToLower(p.text(column)); text {
@@ -110,7 +132,7 @@ func (p *rowParser) flag(column string) (set, ok bool) {
 	case "1", "true", "yes", "y":
 		return true, true
 	default:
-		p.fault(conversion.OptionInvalid, column, text, "%s is %q. Write 1 for yes, 0 or nothing for no.", p.label(column), text)
+		p.fault(conversion.OptionInvalid, column, text, "%s is %q. Write 1 for yes, 0 for no.", p.label(column), text)
 		return false, false
 	}
 }

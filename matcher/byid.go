@@ -131,7 +131,7 @@ func unknownID(ids conversion.CallIDs) string {
 
 // latestBefore chooses the caller's latest call before the event.
 func latestBefore(claim *conversion.Claim, calls []conversion.Call, policy Policy) Match {
-	event := claim.Event.First
+	event := eventOf(claim, policy)
 	var latest []*conversion.Call
 	for i := range calls {
 		c := &calls[i]
@@ -152,5 +152,5 @@ func latestBefore(claim *conversion.Claim, calls []conversion.Call, policy Polic
 		return Match{Call: &call, Note: fmt.Sprintf("Its call is the latest from %s before the event, %s.", claim.Caller, policy.clock(latest[0].Start))}
 	}
 	return Match{Code: conversion.CallAmbiguous, Tied: listed(latest, policy),
-		Sentence: fmt.Sprintf("%s from that caller began at the same moment. Add the start time and the number that was dialled.", capital(conversion.Count(len(latest), "call")))}
+		Sentence: fmt.Sprintf("%s from that caller began at the same moment. Add the number that was dialled, or the start time.", capital(conversion.Count(len(latest), "call")))}
 }

@@ -155,7 +155,7 @@ func (d *decider) effective(prior, after *conversion.Conversion) (day int, fault
 	return day, ""
 }
 
-const cureForLock = "Have it count for an open day (effective_date_option), or have lock_before set back."
+const cureForLock = "Report it for an open day, or ask for the period to be opened (lock_before)."
 
 // withCost adds what the row says of its call's cost to a decision that stands.
 func (d *decider) withCost(decision Decision) Decision {
@@ -176,6 +176,9 @@ func (d *decider) withCost(decision Decision) Decision {
 // still come.
 func (d *decider) unmatched() Decision {
 	match := d.found.Match
+	if match.Code == "" { // there was nothing to look for
+		return d.reject(conversion.StartTimeMissing, "", "", "The row doesn't say which call it is about. Fill in when the call started, or an id of the call%s.", d.orEvent())
+	}
 	d.outcome.Near = match.Tied
 	column := "start_time"
 	if !d.claim.Start.Given() {
@@ -185,8 +188,18 @@ func (d *decider) unmatched() Decision {
 	if until := d.waitsUntil(); match.Code == conversion.CallNotFound && until > d.policy.Now {
 		decision.Outcome.Verdict = conversion.Waiting
 		decision.Outcome.Message += fmt.Sprintf(" The row waits for the call until %s.", d.policy.clock(until))
+	} else if match.Code == conversion.CallNotFound && d.claim.CallIDs.Given() {
+		decision.Outcome.Message += " Correct the id, or send the row again once its call is known."
 	}
 	return decision
+}
+
+// orEvent is what else may tell a call, where the account allows it.
+func (d *decider) orEvent() string {
+	if d.policy.Account.Match.ByEventTime {
+		return ", or its caller and when the event took place"
+	}
+	return ""
 }
 
 // waitsUntil is how long a call is waited for: from when the row says that it
@@ -242,7 +255,7 @@ func (d *decider) keyless(rules conversion.DuplicateRules) (Decision, bool) {
 	case d.claim.ReferenceID == "" && key.Has(conversion.KeyReferenceID):
 		return d.reject(conversion.OptionMissing, "reference_id", "", "reference_id is blank, and the account tells conversions apart by it. Fill it in."), true
 	case d.claim.EventID == "" && key.Has(conversion.KeyEventID) && (rules.Mode == conversion.ModeIgnoreSameEvent || !key.Has(conversion.KeyCall)):
-		return d.reject(conversion.EventIDMissing, "event_id", "", "event_id is blank, and the account tells repeats apart by it. Fill it in."), true
+		return d.reject(conversion.EventIDMissing, "event_id", "", "The row has no event id (event_id, rdtk_event_id or partner_unique_id), and the account tells repeats apart by it. Fill it in."), true
 	}
 	return Decision{}, false
 }
@@ -280,6 +293,8 @@ func (d *decider) fresh(call *conversion.Call) *conversion.Conversion {
 	switch {
 	case claim.Event.Given():
 		made.OccurredAt = claim.Event.First.From
+	case claim.EventNow:
+		made.OccurredAt = d.policy.received()
 	case call == nil && claim.Start.Given():
 		made.OccurredAt = claim.Start.First.From
 	}
@@ -290,14 +305,16 @@ func (d *decider) fresh(call *conversion.Call) *conversion.Conversion {
 // doesn't, and says how the payout came about.
 func (d *decider) earn(made *conversion.Conversion, call *conversion.Call) string {
 	var rules []string
-	if !made.Received.Given {
+	if made.Received.Given {
+		made.ReceivedBy = conversion.ByRow
+	} else {
 		if received, rule := earned(made, call, d.policy.Account.Received); received.Given {
 			made.Received = received
 			rules = append(rules, "received "+rule)
 		}
 	}
 	if made.Payout.Given {
-		made.PayoutBy = conversion.PayoutByRow
+		made.PayoutBy = conversion.ByRow
 		return strings.Join(append(rules, fmt.Sprintf("payout %s from the row", made.Payout)), "; ")
 	}
 	paid, rule := payout(made, call, d.policy.Account)
@@ -323,7 +340,7 @@ func (d *decider) increment(prior *conversion.Conversion, call *conversion.Call)
 		return d.wrongCurrency("payout", added.Currency, prior, held.Currency)
 	}
 	after := *prior
-	after.Payout, after.PayoutBy = add(held, added), conversion.PayoutByRow
+	after.Payout, after.PayoutBy = add(held, added), conversion.ByRow
 	trace := fmt.Sprintf("increment_payout: %s + %s = %s", conversion.Cents(held.Minor, added.Currency), added, after.Payout)
 	if !d.claim.Payout.Given && rule != "" {
 		trace += "; " + rule

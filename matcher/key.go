@@ -1,6 +1,7 @@
 package matcher
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 
@@ -80,10 +81,10 @@ func Fingerprint(claim *conversion.Claim, account string, ordinal int) conversio
 	for _, part := range claim.Parts() {
 		h.text(*part.Value)
 	}
-	for _, set := range []bool{effect.AddSale, effect.AddReceived, effect.AddPayout, effect.CostOnly, effect.Link, effect.KeepPayout, effect.Repay, effect.Reverse} {
+	for _, set := range []bool{effect.AddSale, effect.AddReceived, effect.AddPayout, effect.CostOnly, effect.Link, effect.ReceivedOfSale, claim.EventNow, effect.KeepPayout, effect.Repay, effect.Reverse} {
 		h.number(flag(set))
 	}
-	h.text(string(effect.On), effect.Note, effect.ItemSKUs, effect.ItemAmounts, effect.ItemQuantities)
+	h.text(string(cmp.Or(effect.On, conversion.OnToday)), effect.Note, effect.ItemSKUs, effect.ItemAmounts, effect.ItemQuantities)
 	h.number(int64(effect.Custom), int64(ordinal))
 	return conversion.Fingerprint(h.sum())
 }

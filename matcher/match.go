@@ -25,6 +25,8 @@ type Policy struct {
 	// Received is when the upload came: rows are judged as of then. 0 means Now.
 	Received conversion.Millis
 	Now      conversion.Millis
+	// Zone is whose clock messages go by; nil for the account's.
+	Zone *time.Location
 }
 
 // Rules are the duplicate rules of an event type: its own prevail over the
@@ -72,8 +74,8 @@ func Searches(claim *conversion.Claim, policy Policy) []conversion.CallSearch {
 		}
 	}
 	if byEventTime(claim, policy) {
-		event := claim.Event.First
-		return append(searches, conversion.CallSearch{Caller: claim.Caller, From: event.From - millis(policy.Account.Match.Lookback), To: event.To, Latest: true})
+		event := eventOf(claim, policy)
+		return append(searches, conversion.CallSearch{Caller: claim.Caller, Called: claim.Called, From: event.From - millis(policy.Account.Match.Lookback), To: event.To, Latest: true})
 	}
 	window := windowFor(claim, policy)
 	for _, reading := range claim.Start.Readings() {
@@ -85,7 +87,15 @@ func Searches(claim *conversion.Claim, policy Policy) []conversion.CallSearch {
 // byEventTime reports whether a claim's call can only be told by its caller and
 // by when the event took place.
 func byEventTime(claim *conversion.Claim, policy Policy) bool {
-	return policy.Account.Match.ByEventTime && !claim.CallIDs.Given() && !claim.Start.Given() && claim.Caller != 0 && claim.Event.Given() && !claim.Event.Twice()
+	return policy.Account.Match.ByEventTime && !claim.CallIDs.Given() && !claim.Start.Given() && claim.Caller != 0 && (claim.Event.Given() || claim.EventNow) && !claim.Event.Twice()
+}
+
+// eventOf is when a claim's event took place.
+func eventOf(claim *conversion.Claim, policy Policy) conversion.Span {
+	if claim.EventNow {
+		return conversion.Span{From: policy.received(), To: policy.received()}
+	}
+	return claim.Event.First
 }
 
 func windowFor(claim *conversion.Claim, policy Policy) conversion.Millis {
@@ -137,17 +147,17 @@ func byStart(claim *conversion.Claim, calls []conversion.Call, policy Policy) Ma
 func checkAge(claim *conversion.Claim, policy Policy) (Match, bool) {
 	const skew = 5 * time.Minute // clocks differ
 	lookback := policy.Account.Match.Lookback
-	start := claim.Start.First
+	start, what := claim.Start.First, "call"
 	if !claim.Start.Given() {
-		start = claim.Event.First
+		start, what = claim.Event.First, "event"
 	}
 	switch {
 	case start == conversion.Span{}:
 	case lookback > 0 && start.To < policy.received()-millis(lookback):
-		return Match{Code: conversion.CallTooOld, Sentence: fmt.Sprintf("The call of %s is older than the %s that are looked back over. Ask for a longer lookback if it should count.",
-			policy.clock(start.From), days(lookback))}, true
+		return Match{Code: conversion.CallTooOld, Sentence: fmt.Sprintf("The %s of %s is older than the %s that are looked back over. Ask for a longer lookback if it should count.",
+			what, policy.clock(start.From), days(lookback))}, true
 	case start.From > policy.received()+millis(skew):
-		return Match{Code: conversion.CallInFuture, Sentence: fmt.Sprintf("The call of %s has not taken place yet. Check the date and the time zone.", policy.clock(start.From))}, true
+		return Match{Code: conversion.CallInFuture, Sentence: fmt.Sprintf("The %s of %s has not taken place yet. Check the date and the time zone.", what, policy.clock(start.From))}, true
 	}
 	return Match{}, false
 }
@@ -317,10 +327,7 @@ func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 func (p Policy) clock(at conversion.Millis) string { return p.clockAs("2006-01-02 15:04:05 MST", at) }
 
 func (p Policy) clockAs(layout string, at conversion.Millis) string {
-	zone := p.Account.Zone
-	if zone == nil {
-		zone = time.UTC
-	}
+	zone := cmp.Or(p.Zone, p.Account.Zone, time.UTC)
 	return at.Time().In(zone).Format(layout)
 }
 

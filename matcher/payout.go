@@ -12,6 +12,9 @@ import (
 // payout says what a conversion pays and why. No rule pays nothing.
 func payout(c *conversion.Conversion, call *conversion.Call, account *conversion.Account) (conversion.Amount, string) {
 	paid, rule := earned(c, call, account.Payouts)
+	if c.Value == "false" && len(account.Payouts) > 0 {
+		return paid, "the signal says that it did not happen, so it pays nothing"
+	}
 	if rule == "" && len(account.Payouts) > 0 {
 		return paid, "no payout rule fits"
 	}

@@ -40,7 +40,7 @@ func (d *decider) addressed() Decision {
 func (d *decider) named() (*conversion.Conversion, Decision) {
 	name, found := d.claim.Names, d.found.Named
 	if len(found) == 0 || slices.Contains(found, nil) {
-		return nil, d.reject(conversion.ConversionNotFound, name.Column, name.Value(), "%s Send that one first, or correct %s.", missing(name), name.Column)
+		return nil, d.reject(conversion.ConversionNotFound, name.Column, name.Value(), "%s %s", missing(name), cureForMissing(name))
 	}
 	for _, c := range found[1:] {
 		if c.ID != found[0].ID {
@@ -48,6 +48,14 @@ func (d *decider) named() (*conversion.Conversion, Decision) {
 		}
 	}
 	return found[0], Decision{}
+}
+
+// cureForMissing says what to do about a name of no conversion.
+func cureForMissing(name conversion.Name) string {
+	if name.ID != 0 {
+		return fmt.Sprintf("Correct %s; results files have the ids.", name.Column)
+	}
+	return fmt.Sprintf("Send that one first, or correct %s.", name.Column)
 }
 
 // missing says that there is no conversion of a name.
@@ -105,11 +113,19 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 	}
 	if reverses(prior, &after, effect) {
 		reverse(&after)
-		said = []string{"reversed"}
+		said = []string{fmt.Sprintf("reversed, sale %s → %s", prior.Sale, after.Sale)}
 	}
 	replaceDetails(&after.Details, claim)
-	said = append(said, give("sale", &after.Sale, prior.Sale, sum(prior.Sale, claim.Sale, effect.AddSale))...)
-	said = append(said, give("received", &after.Received, prior.Received, sum(prior.Received, claim.Received, effect.AddReceived))...)
+	if after.Status != conversion.StatusReversed {
+		said = append(said, give("sale", &after.Sale, prior.Sale, sum(prior.Sale, claim.Sale, effect.AddSale))...)
+		said = append(said, give("received", &after.Received, prior.Received, sum(prior.Received, claim.Received, effect.AddReceived))...)
+	}
+	if claim.Received.Given {
+		after.ReceivedBy = conversion.ByRow
+	}
+	if after.Sale != prior.Sale && after.ItemAmounts == prior.ItemAmounts {
+		after.ItemAmounts = "" // what each item makes up of it is not known any more
+	}
 	after.Status = cmp.Or(claim.Status, after.Status)
 	paid := d.follow(prior, &after, call)
 	if after == *prior {
@@ -147,7 +163,7 @@ func reverse(c *conversion.Conversion) {
 	for _, amount := range []*conversion.Amount{&c.Sale, &c.Received, &c.Payout} {
 		amount.Minor = 0
 	}
-	c.Status, c.PayoutBy = conversion.StatusReversed, ""
+	c.Status, c.PayoutBy, c.ReceivedBy = conversion.StatusReversed, "", ""
 }
 
 // sum is what a given amount makes of one that is held: it replaces, or is added.
@@ -174,7 +190,10 @@ func (d *decider) follow(prior, after *conversion.Conversion, call *conversion.C
 	if after.Status == conversion.StatusReversed {
 		return nil
 	}
-	if after.Sale != prior.Sale && !claim.Received.Given {
+	if effect.ReceivedOfSale {
+		after.ReceivedBy = ""
+	}
+	if after.Sale != prior.Sale && !claim.Received.Given && after.ReceivedBy == "" {
 		received, rule := earned(after, call, d.policy.Account.Received)
 		if received.Given && !differs(after.Received, received) && after.Received != received {
 			after.Received = received
@@ -188,10 +207,10 @@ func (d *decider) follow(prior, after *conversion.Conversion, call *conversion.C
 		after.PayoutBy = ""
 		return append(said, d.repay(prior, after, call)...)
 	case claim.Payout.Given:
-		after.PayoutBy = conversion.PayoutByRow
+		after.PayoutBy = conversion.ByRow
 		after.Payout = sum(prior.Payout, claim.Payout, effect.AddPayout)
 		return append(said, payoutTrace(prior.Payout, claim.Payout, after.Payout, effect.AddPayout)...)
-	case effect.KeepPayout || prior.PayoutBy == conversion.PayoutByRow || !changed:
+	case effect.KeepPayout || prior.PayoutBy == conversion.ByRow || !changed:
 		return said
 	}
 	return append(said, d.repay(prior, after, call)...)
@@ -235,7 +254,7 @@ func updateTrace(prior, after *conversion.Conversion, said, paid []string) strin
 			said = append(said, "customer data")
 		case "note":
 			said = append(said, "note")
-		case "payout_by", "item_amounts": // the amounts say it
+		case "payout_by", "received_by", "item_amounts": // the amounts say it
 		default:
 			said = append(said, fmt.Sprintf("%s %s → %s", c.Name, cmp.Or(c.Before, "none"), cmp.Or(c.After, "none")))
 		}
@@ -285,13 +304,27 @@ func mergeCustomer(held, given string) string {
 	return string(text)
 }
 
-// Returns says if a change sets the sale back to what it was before another
-// file changed it: an older file that was sent late looks like this.
+// Returns says if a change sets an amount back to what it was before another file
+// changed it: an older file that was sent late looks like this.
 func Returns(change *conversion.Change, earlier []*conversion.Change) string {
-	for _, e := range earlier {
-		sameFile := conversion.UploadOf(e.ID) == conversion.UploadOf(change.ID)
-		if !sameFile && e.Verdict == conversion.Updated && e.Before.Sale == change.After.Sale && e.Before.Sale != e.After.Sale && change.After.Sale.Given {
-			return fmt.Sprintf("This sets the sale back to %s, which upload %d had changed to %s.", change.After.Sale, conversion.UploadOf(e.ID), e.After.Sale)
+	for _, amount := range []struct {
+		name string
+		of   func(conversion.Standing) conversion.Amount
+	}{
+		{"sale", func(s conversion.Standing) conversion.Amount { return s.Sale }},
+		{"payout", func(s conversion.Standing) conversion.Amount { return s.Payout }},
+	} {
+		before, now := amount.of(change.Before), amount.of(change.After)
+		follows := amount.name == "payout" && change.Before.Sale != change.After.Sale
+		if !now.Given || before == now || follows || change.Verdict != conversion.Updated {
+			continue
+		}
+		for _, e := range earlier {
+			was, became := amount.of(e.Before), amount.of(e.After)
+			sameFile := conversion.UploadOf(e.ID) == conversion.UploadOf(change.ID)
+			if !sameFile && e.Verdict == conversion.Updated && e.Undoes == 0 && was == now && was != became {
+				return fmt.Sprintf("This sets the %s back to %s, which upload %d had changed to %s.", amount.name, now, conversion.UploadOf(e.ID), became)
+			}
 		}
 	}
 	return ""

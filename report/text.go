@@ -43,7 +43,7 @@ type counted struct {
 
 var verdictMeanings = map[conversion.Verdict]string{
 	conversion.Created:     "new conversions",
-	conversion.Updated:     "changed a conversion that we held",
+	conversion.Updated:     "changed what we held",
 	conversion.Incremented: "added to a conversion's payout",
 	conversion.Repeated:    "counted again, marked as repeated",
 	conversion.Unchanged:   "already held just so",
@@ -87,7 +87,12 @@ func (v view) Notes() []string {
 }
 
 // More says how many problem rows are not listed.
-func (v view) More() int { return v.problems() - len(v.Problems) }
+func (v view) More() int {
+	if v.Upload.Takes == conversion.TakesCalls { // its notes list them
+		return 0
+	}
+	return v.problems() - len(v.Problems)
+}
 
 // Read says how the file was read, in one line.
 func (v view) Read() string {

@@ -32,7 +32,7 @@ func (s *Store) Calls(ctx context.Context, account string, searches []conversion
 	for _, way := range ways {
 		chosen := way.choose(searches)
 		query := "SELECT w.at, c." + joinColumns("c", callColumns) + " FROM w CROSS JOIN call c WHERE c.account = " + literal(id) + way.where(literal(id))
-		err := lookup(ctx, s.read, "at, sought, lo, hi", query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
+		err := lookup(ctx, s.read, "at, sought, lo, hi, called", query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
 			var at int
 			call, err := scanCall(rows, &at)
 			if err == nil {
@@ -82,9 +82,9 @@ func (w way) args(searches []conversion.CallSearch, chosen []int) func(row int, 
 	return func(row int, into []any) []any {
 		search := searches[chosen[row]]
 		if w.id != "" {
-			return append(into, chosen[row], search.ID, 0, 0)
+			return append(into, chosen[row], search.ID, 0, 0, 0)
 		}
-		return append(into, chosen[row], int64(search.Caller), int64(search.From), int64(search.To))
+		return append(into, chosen[row], int64(search.Caller), int64(search.From), int64(search.To), int64(search.Called))
 	}
 }
 
@@ -94,7 +94,7 @@ func (w way) where(account string) string {
 	case w.id != "":
 		return " AND c." + w.id + " = w.sought AND c." + w.id + " <> ''"
 	case w.latest:
-		return " AND c.caller = w.sought AND c.start_ms = (SELECT MAX(l.start_ms) FROM call l WHERE l.account = " + account + " AND l.caller = w.sought AND l.start_ms BETWEEN w.lo AND w.hi)"
+		return " AND c.caller = w.sought AND c.start_ms = (SELECT MAX(l.start_ms) FROM call l WHERE l.account = " + account + " AND l.caller = w.sought AND l.start_ms BETWEEN w.lo AND w.hi AND (w.called = 0 OR l.called IN (0, w.called)))"
 	case w.caller:
 		return " AND c.caller = w.sought AND c.start_ms BETWEEN w.lo AND w.hi"
 	}
@@ -118,7 +118,7 @@ func (s *Store) CallsElsewhere(ctx context.Context, account string, searches []c
 		}
 		chosen := way.choose(searches)
 		query := "SELECT DISTINCT w.at FROM w CROSS JOIN account a CROSS JOIN call c WHERE a.id <> " + literal(id) + " AND c.account = a.id" + way.where("a.id")
-		err = lookup(ctx, s.read, "at, sought, lo, hi", query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
+		err = lookup(ctx, s.read, "at, sought, lo, hi, called", query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
 			var at int
 			err := rows.Scan(&at)
 			if err == nil {

@@ -23,10 +23,12 @@ type Statement struct {
 	By       string // one of StatementBy
 }
 
-// StatementLine is one line of a statement. Conversions counts those that were made
-// less those that were undone.
+// StatementLine is one line of a statement: what an account's conversions came to
+// in one currency. Conversions counts those that were made less those that were
+// undone, in the line of their payout's currency or, without one, their sale's.
 type StatementLine struct {
 	Account, Group          string
+	Currency                conversion.Currency // "" for conversions without any amount
 	Conversions, Changes    int
 	Sales, Received         conversion.Amount
 	Paid, Pending, Withheld conversion.Amount
@@ -39,34 +41,41 @@ const payable = `
 	SUM(CASE WHEN h.status_after = 'pending' THEN COALESCE(h.payout_after, 0) ELSE 0 END - CASE WHEN h.status_before = 'pending' THEN COALESCE(h.payout_before, 0) ELSE 0 END),
 	SUM(CASE WHEN h.status_after IN ('declined', 'rejected', 'returned', 'reversed') THEN COALESCE(h.payout_after, 0) ELSE 0 END - CASE WHEN h.status_before IN ('declined', 'rejected', 'returned', 'reversed') THEN COALESCE(h.payout_before, 0) ELSE 0 END)`
 
-// Statement calls each for a statement's lines, by account, currency and group. A
-// line's amounts are in one currency; a conversion whose amounts are in several
-// counts in the line of its payout.
+// Statement calls each for a statement's lines, by account, currency and group.
+// Nothing is converted: each amount counts in the line of its own currency.
 func (s *Store) Statement(ctx context.Context, of Statement, each func(StatementLine) error) error {
 	group, known := StatementBy[of.By]
 	if !known {
 		return fmt.Errorf("a statement can't be summed up by %q", of.By)
 	}
-	query := "SELECT a.name, " + group + `, COALESCE(NULLIF(c.payout_currency, ''), c.sale_currency), c.sale_currency, c.received_currency,
-			SUM(CASE WHEN h.conversion = h.id THEN 1 ELSE 0 END) - SUM(CASE WHEN h.status_after = 'undone' THEN 1 ELSE 0 END) + SUM(CASE WHEN h.status_before = 'undone' THEN 1 ELSE 0 END),
-			COUNT(*), SUM(COALESCE(h.sale_after, 0) - COALESCE(h.sale_before, 0)), SUM(COALESCE(h.received_after, 0) - COALESCE(h.received_before, 0)),` + payable + `
-		FROM change h JOIN conversion c ON c.id = h.conversion JOIN account a ON a.id = c.account
-		WHERE ($1 = '' OR a.name = $1) AND h.effective BETWEEN $2 AND $3
-		GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 3, 2, 4, 5`
+	from := ` FROM change h JOIN conversion c ON c.id = h.conversion JOIN account a ON a.id = c.account WHERE ($1 = '' OR a.name = $1) AND h.effective BETWEEN $2 AND $3`
+	line := func(currency, sums string) string {
+		return "SELECT a.name, " + group + " AS grp, " + currency + " AS currency, " + sums + from + " AND " + currency + " <> '' GROUP BY 1, 2, 3"
+	}
+	query := "SELECT name, grp, currency, SUM(made), SUM(changes), SUM(sale), SUM(received), SUM(paid), SUM(pending), SUM(withheld) FROM (" +
+		line("COALESCE(NULLIF(c.payout_currency, ''), NULLIF(c.sale_currency, ''), NULLIF(c.received_currency, ''), '-')", `
+			SUM(CASE WHEN h.conversion = h.id THEN 1 ELSE 0 END) - SUM(CASE WHEN h.status_after = 'undone' THEN 1 ELSE 0 END) + SUM(CASE WHEN h.status_before = 'undone' THEN 1 ELSE 0 END) AS made,
+			COUNT(*) AS changes, 0 AS sale, 0 AS received, 0 AS paid, 0 AS pending, 0 AS withheld`) + " UNION ALL " +
+		line("c.sale_currency", "0, 0, SUM(COALESCE(h.sale_after, 0) - COALESCE(h.sale_before, 0)), 0, 0, 0, 0") + " UNION ALL " +
+		line("c.received_currency", "0, 0, 0, SUM(COALESCE(h.received_after, 0) - COALESCE(h.received_before, 0)), 0, 0, 0") + " UNION ALL " +
+		line("c.payout_currency", "0, 0, 0, 0,"+payable) + ") GROUP BY 1, 2, 3 ORDER BY 1, 3, 2"
 	rows, err := s.read.QueryContext(ctx, query, of.Account, of.From, of.To)
 	if err != nil {
 		return fmt.Errorf("sum up payouts: %w", err)
 	}
 	err = scanAll(rows, func(rows *sql.Rows) error {
 		var l StatementLine
-		var payout, sale, received conversion.Currency
 		var sums [5]int64
-		err := rows.Scan(&l.Account, &l.Group, &payout, &sale, &received, &l.Conversions, &l.Changes, &sums[0], &sums[1], &sums[2], &sums[3], &sums[4])
+		err := rows.Scan(&l.Account, &l.Group, &l.Currency, &l.Conversions, &l.Changes, &sums[0], &sums[1], &sums[2], &sums[3], &sums[4])
 		if err != nil {
 			return err
 		}
-		l.Sales, l.Received = inCurrency(sums[0], sale), inCurrency(sums[1], received)
-		l.Paid, l.Pending, l.Withheld = inCurrency(sums[2], payout), inCurrency(sums[3], payout), inCurrency(sums[4], payout)
+		if l.Currency == "-" { // conversions without any amount
+			l.Currency = ""
+		}
+		for i, into := range []*conversion.Amount{&l.Sales, &l.Received, &l.Paid, &l.Pending, &l.Withheld} {
+			*into = inCurrency(sums[i], l.Currency)
+		}
 		return each(l)
 	})
 	if err != nil {

@@ -99,7 +99,7 @@ func made(u *conversion.Upload, line int, change ...func(*conversion.Conversion)
 		Standing: conversion.Standing{Sale: usd(6050), Received: usd(1210), Payout: usd(605), Status: conversion.StatusPending},
 		Details: conversion.Details{
 			ReferenceID: fmt.Sprintf("R%d", id), EventID: "E", EventType: "Sale", ReasonCode: "S", SKUs: "DVD,CD", Quantities: "1,2", ItemAmounts: "6000,50", Disposition: "D", Repeat: conversion.RepeatNew,
-			Campaign: "C", Publisher: "P", Value: "true", PayoutBy: conversion.PayoutByRow, Parent: "5", Note: "a\nb", Customer: `{"name":"Zoë"}`,
+			Campaign: "C", Publisher: "P", Value: "true", PayoutBy: conversion.ByRow, ReceivedBy: conversion.ByRow, Parent: "5", Note: "a\nb", Customer: `{"name":"Zoë"}`,
 		},
 	}
 	for _, f := range change {

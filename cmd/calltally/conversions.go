@@ -147,11 +147,15 @@ func (c *conversionsShowCommand) Run(g *globals) error {
 		}
 		return printJSON(g.stdout, shown)
 	}
-	fmt.Fprintf(g.stdout, "Conversion %d of account %s: sale %s, payout %s\n", held.ID, account, money(held.Sale), money(held.Payout))
+	fmt.Fprintf(g.stdout, "Conversion %d of account %s: %s\n", held.ID, account, standing(held))
 	for _, change := range changes {
 		j := changeOf(change)
-		fmt.Fprintf(g.stdout, "  %s  %s by upload %d, line %d\n      sale %s → %s, payout %s → %s\n",
-			change.At.Time().Format("2006-01-02 15:04"), j.Verdict, j.Upload, j.Line, orDash(j.SaleBefore), orDash(j.SaleAfter), orDash(j.PayoutBefore), orDash(j.PayoutAfter))
+		fmt.Fprintf(g.stdout, "  %s  %s by upload %d, line %d; counts from %s\n", change.At.Time().Format("2006-01-02 15:04"), j.Verdict, j.Upload, j.Line, j.Effective)
+		for _, part := range [][3]string{{"sale", j.SaleBefore, j.SaleAfter}, {"received", j.ReceivedBefore, j.ReceivedAfter}, {"payout", j.PayoutBefore, j.PayoutAfter}, {"status", j.StatusBefore, j.StatusAfter}} {
+			if part[1] != part[2] {
+				fmt.Fprintf(g.stdout, "      %s: %s → %s\n", part[0], orDash(part[1]), orDash(part[2]))
+			}
+		}
 		if j.Rule != "" {
 			fmt.Fprintf(g.stdout, "      %s\n", j.Rule)
 		}
@@ -164,4 +168,17 @@ func (c *conversionsShowCommand) Run(g *globals) error {
 		}
 	}
 	return nil
+}
+
+// standing says what a conversion comes to.
+func standing(c *conversion.Conversion) string {
+	text := "sale " + money(c.Sale)
+	if c.Received.Given {
+		text += ", received " + money(c.Received)
+	}
+	text += ", payout " + money(c.Payout)
+	if c.Status != "" {
+		text += ", " + string(c.Status)
+	}
+	return text
 }

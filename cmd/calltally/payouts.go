@@ -23,22 +23,19 @@ type payoutsCommand struct {
 	CSV     bool   `name:"csv" help:"Print CSV."`
 }
 
-// statementJSON is one line of a statement. A currency is that of the amounts next
-// to it; none of them is ever converted.
+// statementJSON is one line of a statement: what came in one currency.
 type statementJSON struct {
-	Account          string `json:"account"`
-	By               string `json:"by"`
-	Group            string `json:"group"`
-	Conversions      int    `json:"conversions"`
-	Changes          int    `json:"changes"`
-	Sales            string `json:"sales"`
-	SalesCurrency    string `json:"sales_currency"`
-	Received         string `json:"received"`
-	ReceivedCurrency string `json:"received_currency"`
-	Payout           string `json:"payout"`
-	Pending          string `json:"pending"`
-	Withheld         string `json:"withheld"`
-	Currency         string `json:"currency"`
+	Account     string `json:"account"`
+	By          string `json:"by"`
+	Group       string `json:"group"`
+	Conversions int    `json:"conversions"`
+	Changes     int    `json:"changes"`
+	Sales       string `json:"sales"`
+	Received    string `json:"received"`
+	Payout      string `json:"payout"`
+	Pending     string `json:"pending"`
+	Withheld    string `json:"withheld"`
+	Currency    string `json:"currency"`
 }
 
 func (c *payoutsCommand) Run(g *globals) error {
@@ -62,8 +59,8 @@ func (c *payoutsCommand) Run(g *globals) error {
 	add, end := c.printer(g, app)
 	totals := map[conversion.Currency][2]int64{}
 	err = app.store.Statement(g.ctx, of, func(l store.StatementLine) error {
-		total := totals[l.Paid.Currency]
-		totals[l.Paid.Currency] = [2]int64{total[0] + l.Paid.Minor, total[1] + l.Pending.Minor}
+		total := totals[l.Currency]
+		totals[l.Currency] = [2]int64{total[0] + l.Paid.Minor, total[1] + l.Pending.Minor}
 		return add(l)
 	})
 	if err != nil {
@@ -76,20 +73,20 @@ func (c *payoutsCommand) Run(g *globals) error {
 func (c *payoutsCommand) printer(g *globals, app *app) (add func(store.StatementLine) error, end func(map[conversion.Currency][2]int64) error) {
 	if c.CSV {
 		out := csv.NewWriter(g.stdout)
-		header := []string{"account", c.By, "conversions", "changes", "sales", "sales_currency", "received", "received_currency", "payout", "pending", "withheld", "currency"}
+		header := []string{"account", c.By, "conversions", "changes", "sales", "received", "payout", "pending", "withheld", "currency"}
 		if err := out.Write(header); err != nil {
 			return func(store.StatementLine) error { return err }, func(map[conversion.Currency][2]int64) error { return err }
 		}
 		add = func(l store.StatementLine) error {
 			j := c.line(l)
-			return out.Write([]string{j.Account, j.Group, strconv.Itoa(j.Conversions), strconv.Itoa(j.Changes), j.Sales, j.SalesCurrency, j.Received, j.ReceivedCurrency, j.Payout, j.Pending, j.Withheld, j.Currency})
+			return out.Write([]string{j.Account, j.Group, strconv.Itoa(j.Conversions), strconv.Itoa(j.Changes), j.Sales, j.Received, j.Payout, j.Pending, j.Withheld, j.Currency})
 		}
 		return add, func(map[conversion.Currency][2]int64) error { out.Flush(); return out.Error() }
 	}
-	l := g.list(app, listFlags{Account: c.Account}, "No payouts in that time.", strings.ReplaceAll(c.By, "_", " "), "account", "conversions", "sales", "payout", "pending", "withheld")
+	l := g.list(app, listFlags{Account: c.Account}, "No payouts in that time.", strings.ReplaceAll(c.By, "_", " "), "account", "currency", "conversions", "sales", "payout", "pending", "withheld")
 	add = func(line store.StatementLine) error {
 		j := c.line(line)
-		return l.add(j, conversion.Clip(orDash(j.Group), 20), conversion.Clip(j.Account, 8), j.Conversions, money(line.Sales), money(line.Paid), amountOrDash(line.Pending), amountOrDash(line.Withheld))
+		return l.add(j, conversion.Clip(orDash(j.Group), 20), conversion.Clip(j.Account, 8), orDash(j.Currency), j.Conversions, amountOrDash(line.Sales), amountOrDash(line.Paid), amountOrDash(line.Pending), amountOrDash(line.Withheld))
 	}
 	return add, func(totals map[conversion.Currency][2]int64) error {
 		if err := l.end(); err != nil || l.json || l.rows == 0 {
@@ -115,8 +112,8 @@ func (c *payoutsCommand) line(l store.StatementLine) statementJSON {
 		}
 	}
 	return statementJSON{
-		Account: l.Account, By: c.By, Group: l.Group, Conversions: l.Conversions, Changes: l.Changes, Sales: l.Sales.String(), SalesCurrency: string(l.Sales.Currency),
-		Received: l.Received.String(), ReceivedCurrency: string(l.Received.Currency), Payout: l.Paid.String(), Pending: l.Pending.String(), Withheld: l.Withheld.String(), Currency: string(l.Paid.Currency),
+		Account: l.Account, By: c.By, Group: l.Group, Conversions: l.Conversions, Changes: l.Changes, Sales: l.Sales.String(),
+		Received: l.Received.String(), Payout: l.Paid.String(), Pending: l.Pending.String(), Withheld: l.Withheld.String(), Currency: string(l.Currency),
 	}
 }
 
