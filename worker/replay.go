@@ -30,7 +30,7 @@ func (w *Worker) Replay(ctx context.Context, of *conversion.Upload, keep bool, s
 	var differing map[int]bool
 	var found []Difference
 	err = w.Together(ctx, func(s Store) (bool, error) {
-		r := &replay{Worker: w.On(s), of: of, account: account}
+		r := newReplay(w.On(s), of, account)
 		if err := r.run(ctx, nil); err != nil {
 			return false, err
 		}
@@ -44,7 +44,7 @@ func (w *Worker) Replay(ctx context.Context, of *conversion.Upload, keep bool, s
 		return show(w, nil, nil)
 	}
 	return w.Together(ctx, func(s Store) (bool, error) {
-		r := &replay{Worker: w.On(s), of: of, account: account}
+		r := newReplay(w.On(s), of, account)
 		if err := r.run(ctx, differing); err != nil {
 			return false, err
 		}
@@ -61,6 +61,12 @@ type replay struct {
 	// undoneBefore are the upload's changes that had been undone already.
 	undoneBefore map[int64]bool
 	again        *conversion.Upload // what decided them again
+}
+
+// newReplay begins a replay. What is only tried leaves the caller's upload alone.
+func newReplay(w *Worker, of *conversion.Upload, account *conversion.Account) *replay {
+	was := *of
+	return &replay{Worker: w, of: &was, account: account}
 }
 
 // run takes lines back and decides them again: some, or all if only is nil.

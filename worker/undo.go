@@ -24,8 +24,9 @@ func (w *Worker) Undo(ctx context.Context, of *conversion.Upload, keep bool, sho
 	if err != nil {
 		return err
 	}
+	was := *of
 	return w.Together(ctx, func(s Store) (bool, error) {
-		within := w.On(s)
+		of, within := &was, w.On(s) // what is only tried leaves the caller's alone
 		undo, err := within.derive(ctx, of, func(u *conversion.Upload) { u.Undoes = of.ID })
 		if err != nil {
 			return false, err

@@ -143,7 +143,12 @@ func TestUndoEndsWaiting(t *testing.T) {
 	b := newBench(t, waits)
 	upload := b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))
 	b.wantVerdicts(upload.ID, "waiting:call_not_found")
-	b.undo(upload.ID, true)
+	taken := b.upload(upload.ID)
+	for _, keep := range []bool{false, true} { // a preview first
+		if err := b.Undo(t.Context(), taken, keep, func(*worker.Worker, *conversion.Upload) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
 	b.know(0, 1)
 	if err := b.Reconcile(t.Context(), ""); err != nil {
 		t.Fatal(err)

@@ -62,7 +62,7 @@ type commands struct {
 	Once        onceCommand        `cmd:"" help:"Look at every source once, decide, reply, and exit: for cron."`
 	Process     processCommand     `cmd:"" help:"Decide one file and print the report."`
 	Calls       callsCommand       `cmd:"" help:"Import or list calls."`
-	Uploads     uploadsCommand     `cmd:"" help:"List uploads or show one."`
+	Uploads     uploadsCommand     `cmd:"" help:"List uploads; show, undo or replay one."`
 	Conversions conversionsCommand `cmd:"" help:"List conversions or show one."`
 	Payouts     payoutsCommand     `cmd:"" help:"Print a statement of payouts."`
 	Reconcile   reconcileCommand   `cmd:"" help:"Decide again the rows that wait for their call."`

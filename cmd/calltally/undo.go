@@ -146,7 +146,34 @@ func (g *globals) showDerived(w *worker.Worker, u *conversion.Upload, results st
 		return err
 	}
 	told.Report.DryRun = dry
-	return show(g, w, told, results)
+	if err := show(g, w, told, results); err != nil || g.JSON || u.Undoes == 0 {
+		return err
+	}
+	return g.listTaken(w, u)
+}
+
+// listTaken lists what the first rows of an undo take back.
+func (g *globals) listTaken(w *worker.Worker, u *conversion.Upload) error {
+	const most = 20
+	listed := 0
+	err := w.Store.Outcomes(g.ctx, u.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
+		for i := range outcomes {
+			o := &outcomes[i]
+			if o.Verdict != conversion.Updated {
+				continue
+			}
+			if listed++; listed > most {
+				_, err := fmt.Fprintf(g.stdout, "  … and %d more\n", u.Tally.Of(conversion.Updated)-most)
+				return false, err
+			}
+			if listed == 1 {
+				fmt.Fprintln(g.stdout, "\nTaken back:")
+			}
+			fmt.Fprintf(g.stdout, "  line %-6d conversion %-12s payout %s → %s\n", o.Line, orDash(conversion.FormatID(o.ConversionID)), orDash(o.PayoutBefore.String()), orDash(o.PayoutAfter.String()))
+		}
+		return true, nil
+	})
+	return err
 }
 
 // atTerminal reports whether somebody can be asked.
