@@ -403,3 +403,48 @@ func countConversions(t *testing.T, app *app) int {
 	}
 	return verified.Conversions
 }
+
+// A file comes before its calls. They come the next day, the nightly run finds them,
+// and its sender is told once, in the thread; so are those who look after the worker.
+func TestRigLateCallsAreToldInTheThread(t *testing.T) {
+	p := newParties(t)
+	app := startApp(t, p.config(t, secureIMAP, ""))
+	today := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	app.worker.Now = func() time.Time { return today }
+	app.worker.Accounts[0].WaitForCalls = 7 * 24 * time.Hour
+	sender := p.open(t, p.sender)
+	p.send(t, "Orders of 1 March", "orders.csv", testUpload(3, 1))
+	uploads := p.open(t, p.uploads)
+	eventually(t, "the mail arrives", 10*time.Second, func() bool { return uploads.count("INBOX") == 1 })
+	if err := app.worker.RunOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first := nextAnswer(t, sender)
+	if !strings.HasPrefix(first.text, "3 rows: 3 waiting\n") {
+		t.Errorf("the first report says %q", first.text)
+	}
+
+	today = today.Add(14 * time.Hour)
+	importTestCalls(t, app, 2) // the third never comes
+	app.worker.DigestTo = []string{p.sender}
+	if err := app.worker.Nightly(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	follow := nextAnswer(t, sender)
+	if follow.subject != first.subject || follow.inReplyTo != first.inReplyTo || !strings.Contains(string(follow.raw), "References: ") {
+		t.Errorf("the follow-up is no part of the thread: %q in reply to %q", follow.subject, follow.inReplyTo)
+	}
+	if !strings.HasPrefix(follow.text, "Update: 3 rows: 2 created, 1 waiting\n") || bytes.Count(follow.files["orders.results.csv"], []byte(",created,")) != 2 {
+		t.Errorf("the follow-up says %q", follow.text)
+	}
+	digest := nextAnswer(t, sender)
+	if digest.subject != "Digest of 2 March 2026: 1 file, 3 rows" || digest.autoSubmitted != "auto-generated" || !strings.Contains(digest.text, "66.7%") {
+		t.Errorf("the digest is %q, %s:\n%s", digest.subject, digest.autoSubmitted, digest.text)
+	}
+	if err := app.worker.Nightly(t.Context()); err != nil { // no news: only the digest
+		t.Fatal(err)
+	}
+	if again := nextAnswer(t, sender); !strings.HasPrefix(again.subject, "Digest of ") {
+		t.Errorf("without news, %q was sent", again.subject)
+	}
+}
