@@ -173,19 +173,7 @@ Sources last read
 {{- end}}
 `))
 
-var digestHTML = htmltemplate.Must(htmltemplate.New("digest").Parse(`<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{.Headline}}</title>
-</head>
-<body style="margin:0;padding:0;background:#f4f6f8;">
-<table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="background:#f4f6f8;"><tr><td align="center" style="padding:24px 12px;">
-<table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="max-width:760px;background:#ffffff;border:1px solid #dfe3e8;border-radius:8px;font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;font-size:15px;line-height:1.5;color:#1f2933;text-align:left;">
-<tr><td style="padding:24px 28px 4px 28px;">
-<div style="font-size:20px;font-weight:600;line-height:1.3;">{{.Headline}}</div>
-<div style="color:#5b6670;padding-top:6px;font-size:14px;">{{.Period}}</div>
+var digestHTML = htmltemplate.Must(htmltemplate.New("digest").Parse(pageBegin + `<div style="color:#5b6670;padding-top:6px;font-size:14px;">{{.Period}}</div>
 </td></tr>
 <tr><td style="padding:14px 28px 4px 28px;">
 {{- if .Activity}}
@@ -211,8 +199,4 @@ var digestHTML = htmltemplate.Must(htmltemplate.New("digest").Parse(`<!DOCTYPE h
 <tr><td style="padding:14px 28px 24px 28px;"><div style="font-weight:600;">Sources last read</div>
 {{- range .Polls}}<div>{{.Source}}: {{$.Clock .Good}}</div>{{if .Error}}<div style="border-left:4px solid #c0362c;background:#fdf3f2;padding:6px 12px;font-size:13px;">{{.Error}}</div>{{end}}{{end}}</td></tr>
 {{- end}}
-</table>
-</td></tr></table>
-</body>
-</html>
-`))
+` + pageEnd))

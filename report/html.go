@@ -23,9 +23,10 @@ var tints = map[conversion.Verdict]template.CSS{
 	conversion.Rejected:    "color:#8c1d18;background:#fbe0de",
 }
 
-var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
-	"tint": func(v conversion.Verdict) template.CSS { return tints[v] },
-}).Parse(`<!DOCTYPE html>
+// pageBegin and pageEnd are what is before and after the content of any page: a
+// column in the middle, which every mail client understands.
+const (
+	pageBegin = `<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -37,7 +38,17 @@ var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 <table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="max-width:680px;background:#ffffff;border:1px solid #dfe3e8;border-radius:8px;font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;font-size:15px;line-height:1.5;color:#1f2933;text-align:left;">
 <tr><td style="padding:24px 28px 4px 28px;">
 <div style="font-size:20px;font-weight:600;line-height:1.3;">{{.Headline}}</div>
-<div style="color:#5b6670;padding-top:6px;font-size:14px;">{{.Upload.Name}} &middot; {{.Account}} &middot; {{.Received}}</div>
+`
+	pageEnd = `</table>
+</td></tr></table>
+</body>
+</html>
+`
+)
+
+var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
+	"tint": func(v conversion.Verdict) template.CSS { return tints[v] },
+}).Parse(pageBegin + `<div style="color:#5b6670;padding-top:6px;font-size:14px;">{{.Upload.Name}} &middot; {{.Account}} &middot; {{.Received}}</div>
 </td></tr>
 {{- if .Upload.Refusal}}
 <tr><td style="padding:16px 28px;">
@@ -94,8 +105,4 @@ var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 <tr><td style="padding:8px 28px 0 28px;font-size:14px;">Attached:{{range $i, $name := .Files}}{{if $i}},{{end}} <strong>{{$name}}</strong>{{end}}</td></tr>
 {{- end}}
 <tr><td style="padding:16px 28px 22px 28px;color:#8a97a3;font-size:12px;">{{.Identity}}</td></tr>
-</table>
-</td></tr></table>
-</body>
-</html>
-`))
+` + pageEnd))
