@@ -24,6 +24,13 @@ func FuzzRows(f *testing.F) {
 		"start_time_t,sku_list,quantity_list,sale_amount,sale_currency\n1774980309,\"a,b\",\"1,2\",\"1,234.50\",EUR\n4.5E+11,a,\"1,0\",NaN,dollars\n",
 		"call_id,start_time,duration\nc1,2026-03-31 14:05:09,93\n,soon,long\n",
 		"transaction_id,transaction_type,start_time_utc,calling_phone_number\nT-1,Call,1774980309123,866-555-1234\nT-2,Signal,,\n",
+		"clickid,type,status,sum,rdtk_event_id,cost\nK,Sale,approved,10,E,1\n,sale,paid,x,,\n",
+		"conversion_id,transaction_id,payout,add_to_existing_payout,received,received_option,effective_date_option,custom_date\n1,R,5,TRUE,5,total_revenue,custom,03/04/2026 00:00:00\n0,,5,,5,all,soon,\n",
+		"CampaignId,EventTypeId,EventDate,OrderId,MediaId,OrderDiscount,ItemSku1,ItemQuantity1,ItemPrice1,ItemText1_2\n1,2,NOW,3,4,5,A,1,10,x\n1,2,NOW,3,4,5,B,2,\"3,50\",\n\"broken\"x\n1,2,NOW,4,4,,,,,\n1,2,NOW,3,4,,C,1,1,\n",
+		"ActionId,OrderId,ActionTrackerId,Amount,Reason,Sku1,Amount1,Quantity2\n1,,,0,X,,,\n,3,2,,X,A,5,\n,,,1,,,,7\n",
+		"Parameters:TimeZone=+0100\nCaller’s Phone Number,Call Start Time,Conversion Name,Conversion Time,Conversion Value\n+12125550123,2026-03-31 14:05:09,Sale,\"Tue, 31 Mar 2026 15:00:00 +0000\",0\n",
+		"transaction_id,name,occurred_at_time,revenue,value,Shoe size\nT,SALE,,5,maybe,44\n",
+		"{\"sid\":\"CA1\",\"start_time\":\"2026-03-31T18:05:09Z\",\"duration\":93}\n{\"sid\":\"\"}\n", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff",
 		"PK\x03\x04", "%PDF-1.7", "<html>", "start_time\r\n\r\n2026-03-31 14:05:09\r",
 	} {
 		f.Add([]byte(content), uint8(0))

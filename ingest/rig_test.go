@@ -168,7 +168,7 @@ func rowsOf(t testing.TB, table *ingest.Table) (rows []conversion.Row) {
 
 func linesOf(claims []conversion.Claim) (lines []int) {
 	for _, claim := range claims {
-		lines = append(lines, claim.Line)
+		lines = append(append(lines, claim.Line), claim.Others...)
 	}
 	return lines
 }
