@@ -174,8 +174,7 @@ func (p *rowParser) impactItems(currency conversion.Currency) []item {
 		switch {
 		case it.sku == "" && !p.faulted("ItemSku"+n):
 			p.fault(conversion.ItemsIncomplete, "ItemSku"+n, "", "Item %s has no SKU. Fill in ItemSku%s.", n, n)
-		case strings.Contains(it.sku, ","):
-			p.fault(conversion.ItemsIncomplete, "ItemSku"+n, it.sku, "ItemSku%s is %q, but a SKU can't hold a comma. Give each item columns of its own.", n, it.sku)
+		case p.severalSKUs("ItemSku"+n, it.sku):
 		case !given && !p.faulted("ItemQuantity"+n):
 			p.fault(conversion.ItemsIncomplete, "ItemQuantity"+n, "", "Item %s (%s) has no quantity. Fill in ItemQuantity%s, at least 1.", n, it.sku, n)
 		}
@@ -183,6 +182,15 @@ func (p *rowParser) impactItems(currency conversion.Currency) []item {
 		items = append(items, it)
 	}
 	return items
+}
+
+// severalSKUs faults a SKU that holds a comma, which is what parts SKUs in a list.
+func (p *rowParser) severalSKUs(field, sku string) bool {
+	several := strings.Contains(sku, ",")
+	if several {
+		p.fault(conversion.ItemsIncomplete, field, sku, "%s is %q, but a SKU can't hold a comma. Give each item columns of its own.", p.label(field), sku)
+	}
+	return several
 }
 
 // itemAmount is what all of an item cost, after its discount.
@@ -351,7 +359,9 @@ func (p *rowParser) modifiedItems(c *conversion.Claim, currency conversion.Curre
 		if sku == "" && !amount.Given && !counted {
 			continue
 		}
-		if sku == "" || !amount.Given && !counted {
+		switch {
+		case p.severalSKUs("Sku"+n, sku):
+		case sku == "" || !amount.Given && !counted:
 			p.fault(conversion.ItemsIncomplete, "Sku"+n, sku, "Item %s needs its SKU and a new amount or quantity. Fill in Sku%s and Amount%s.", n, n, n)
 		}
 		skus = append(skus, sku)

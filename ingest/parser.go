@@ -95,7 +95,13 @@ func (p *rowParser) mapped(c *conversion.Claim) {
 		case "status":
 			c.Status = p.status(column, conversion.StatusApproved, conversion.StatusPending, conversion.StatusDeclined, conversion.StatusOther, conversion.StatusRejected, conversion.StatusReturned)
 		case "payout":
-			c.Payout = p.payout(column, cmp.Or(c.Sale.Currency, p.account.Currency))
+			currency := cmp.Or(c.Sale.Currency, p.account.Currency)
+			for _, named := range []string{"sale_currency", "currency"} {
+				if c.Sale.Currency == "" && p.text(named) != "" && !p.faulted(named) {
+					currency = p.currency(named)
+				}
+			}
+			c.Payout = p.payout(column, currency)
 		}
 	}
 }

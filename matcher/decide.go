@@ -59,7 +59,7 @@ func (d *decider) decide() Decision {
 		d.outcome.Verdict = conversion.Unchanged
 		return Decision{Outcome: d.outcome}
 	}
-	if r := d.sameReference(); r != nil && r.Call != 0 && r.Call != call.ID {
+	if r := d.sameReference(); claim.ReferenceID != "" && r != nil && r.Call != 0 && r.Call != call.ID {
 		return d.reject(conversion.CluesConflict, "reference_id", claim.ReferenceID,
 			"%s call %s, but reference_id %q was used before for conversion %d on another call. Correct one of them.",
 			d.clues(), call.CallID, claim.ReferenceID, r.ID)
@@ -242,6 +242,7 @@ func (d *decider) byKey(call *conversion.Call) Decision {
 }
 
 func (d *decider) again() Decision {
+	d.claim.CallCost = conversion.Amount{}
 	return d.leave(conversion.Unchanged, d.found.Repeated, "An earlier file had this very row, and it was applied then.")
 }
 

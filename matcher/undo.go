@@ -112,7 +112,7 @@ func standsInTheWay(t Taking, later []*conversion.Change) string {
 		return fmt.Sprintf("Conversion %d was changed since by %s. Undo that first, or correct the conversion by a row of its own.", c.ID, strings.Join(slices.Compact(since), ", "))
 	case c.Status == conversion.StatusUndone && change.After.Status != conversion.StatusUndone:
 		return fmt.Sprintf("Conversion %d is undone itself. Undo that first.", c.ID)
-	case t.Holder != nil:
+	case t.Holder != nil && conversion.UploadOf(t.Holder.ID) > conversion.UploadOf(change.ID):
 		return fmt.Sprintf("Conversion %d has taken its place since. Undo upload %d first.", t.Holder.ID, conversion.UploadOf(t.Holder.ID))
 	}
 	return ""

@@ -201,7 +201,9 @@ func (d *decider) follow(prior, after *conversion.Conversion, call *conversion.C
 		}
 	}
 	rule, fits := fitting(after, call, d.policy.Account.Payouts)
-	changed := after.Sale != prior.Sale || after.Received != prior.Received || after.Details != prior.Details
+	details := after.Details
+	details.Customer = prior.Customer
+	changed := after.Sale != prior.Sale || after.Received != prior.Received || details != prior.Details
 	switch {
 	case effect.Repay && fits && rule.HasPercent:
 		after.PayoutBy = ""

@@ -24,6 +24,9 @@ type Difference struct {
 // if nothing differs), while it can still be read.
 func (w *Worker) Replay(ctx context.Context, of *conversion.Upload, keep bool, show func(*Worker, *conversion.Upload, []Difference) error) error {
 	account, err := w.undoable(of)
+	if err == nil && of.Undoes != 0 {
+		err = fmt.Errorf("%w: upload %d is an undo; undo it instead", ErrCannotUndo, of.ID)
+	}
 	if err != nil {
 		return err
 	}
@@ -94,14 +97,14 @@ func (r *replay) run(ctx context.Context, only map[int]bool) (err error) {
 			return err
 		}
 	}
-	if r.again, err = r.derive(ctx, r.of, func(u *conversion.Upload) { u.Replays = r.of.ID }); err != nil {
+	if r.again, err = r.derive(ctx, r.of, func(u *conversion.Upload) { u.Replays, u.ReceivedAt = r.of.ID, r.of.ReceivedAt }); err != nil {
 		return err
 	}
 	table, refusal, err := r.survey(ctx, r.again, r.account)
 	if err != nil || refusal != nil {
 		return errors.Join(err, asError(refusal))
 	}
-	policy := r.policy(r.of, r.account, table, r.again.ReceivedAt)
+	policy := r.policy(r.of, r.account, table, r.now())
 	return r.decideBy(ctx, r.again, policy, table, kept)
 }
 

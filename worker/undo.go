@@ -68,7 +68,7 @@ func (w *Worker) undoable(u *conversion.Upload) (*conversion.Account, error) {
 func (w *Worker) derive(ctx context.Context, of *conversion.Upload, as func(*conversion.Upload)) (*conversion.Upload, error) {
 	u := &conversion.Upload{
 		Account: of.Account, Source: of.Source, Origin: rand.Text(), Name: of.Name, Stem: of.Stem, Digest: of.Digest, Size: of.Size,
-		Takes: of.Takes, Dialect: of.Dialect, ReceivedAt: w.now(), State: conversion.Received, Reading: of.Reading, Mail: of.Mail, Again: true,
+		Takes: of.Takes, Dialect: of.Dialect, ReceivedAt: w.now(), State: conversion.Received, Reading: of.Reading, Mail: of.Mail,
 	}
 	as(u)
 	if err := w.Store.SaveDerived(ctx, u); err != nil {
@@ -83,6 +83,8 @@ func (w *Worker) stopWaiting(ctx context.Context, of *conversion.Upload) error {
 	if of.Tally.Of(conversion.Waiting) == 0 {
 		return nil
 	}
+	now := *of // the caller may only be looking what would happen
+	of = &now
 	return w.Store.Outcomes(ctx, of.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
 		settled := &conversion.Settlement{
 			Upload: of.ID, From: of.State, After: of.Cursor, Cursor: of.Cursor, Waiting: of.Tally.Of(conversion.Waiting),
@@ -101,35 +103,77 @@ func (w *Worker) stopWaiting(ctx context.Context, of *conversion.Upload) error {
 	})
 }
 
-// takeBack takes back what some of an upload's lines did (all, if only is nil), and
-// returns the lines where something stands in the way.
+// takeBack takes back what some of an upload's lines did (all, if only is nil), in
+// the opposite order, and returns the lines where something stands in the way.
 func (w *Worker) takeBack(ctx context.Context, undo, of *conversion.Upload, account *conversion.Account, only map[int]bool) (blocked map[int]conversion.Outcome, err error) {
 	blocked = map[int]conversion.Outcome{}
 	policy := matcher.Policy{Account: account, Now: w.now()}
-	err = w.Store.Outcomes(ctx, of.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
+	forward, err := w.tookBack(ctx, of)
+	if err != nil {
+		return nil, err
+	}
+	err = w.eachChunk(ctx, of.ID, forward, func(outcomes []conversion.Outcome) error {
 		query := conversion.HeldQuery{Account: of.Account, Undoes: of.ID, First: outcomes[0].Line, Last: outcomes[len(outcomes)-1].Line}
-		return true, w.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
+		return w.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
 			taking := &takingBack{settling: newSettling(undo, policy, held), of: of.ID, done: map[int64]conversion.Outcome{}}
-			for _, o := range outcomes {
-				if only != nil && !only[o.Line] {
-					taking.note(conversion.Outcome{Line: o.Line, PartOf: o.PartOf, Verdict: conversion.Unchanged, ConversionID: o.ConversionID, Message: "Left as it was."})
-					continue
+			taken := make([]conversion.Outcome, len(outcomes))
+			for n := range outcomes {
+				i := len(outcomes) - 1 - n
+				if forward {
+					i = n
 				}
-				outcome, err := taking.line(o)
-				if err != nil {
-					return nil, err
+				o := outcomes[i]
+				taken[i] = conversion.Outcome{Line: o.Line, PartOf: o.PartOf, Verdict: conversion.Unchanged, ConversionID: o.ConversionID, Message: "Left as it was."}
+				if only == nil || only[o.Line] {
+					if taken[i], err = taking.line(o); err != nil {
+						return nil, err
+					}
 				}
-				taking.note(outcome)
-				if outcome.Verdict == conversion.Rejected {
-					blocked[outcome.Line] = outcome
+				if taken[i].Verdict == conversion.Rejected {
+					blocked[o.Line] = taken[i]
 				}
 			}
+			taking.note(taken...)
 			settled := taking.settlement(&chunk{}, policy.Now)
 			undo.Cursor, undo.Tally = settled.Cursor, settled.Tally
 			return settled, nil
 		})
 	})
 	return blocked, err
+}
+
+// tookBack reports whether an upload's lines were done from the last one to the
+// first: those of an undo were, those of an undo of an undo were not.
+func (w *Worker) tookBack(ctx context.Context, u *conversion.Upload) (bool, error) {
+	if u.Undoes == 0 {
+		return false, nil
+	}
+	of, err := w.Store.Upload(ctx, u.Undoes)
+	if err != nil {
+		return false, err
+	}
+	took, err := w.tookBack(ctx, of)
+	return !took, err
+}
+
+// eachChunk calls each for the chunks of an upload's outcomes, the first or the last
+// one first.
+func (w *Worker) eachChunk(ctx context.Context, upload int64, forward bool, each func([]conversion.Outcome) error) error {
+	var firsts []int
+	err := w.Store.Outcomes(ctx, upload, 0, func(outcomes []conversion.Outcome) (bool, error) {
+		firsts = append(firsts, outcomes[0].Line)
+		return true, nil
+	})
+	if !forward {
+		slices.Reverse(firsts)
+	}
+	for _, first := range firsts {
+		if err != nil {
+			break
+		}
+		err = w.Store.Outcomes(ctx, upload, first, func(outcomes []conversion.Outcome) (bool, error) { return false, each(outcomes) })
+	}
+	return err
 }
 
 // end ends a derived upload; news has its report sent.
@@ -146,7 +190,7 @@ func (w *Worker) end(ctx context.Context, u *conversion.Upload, news bool) error
 }
 
 // takingBack decides how lines are taken back. The changes of one conversion are
-// taken back together, the newest first.
+// taken back together, the newest first: rows that waited were not done in order.
 type takingBack struct {
 	*settling
 	of   int64                        // the upload that is taken back
@@ -155,7 +199,7 @@ type takingBack struct {
 
 // line takes back what a line did.
 func (t *takingBack) line(was conversion.Outcome) (conversion.Outcome, error) {
-	outcome := conversion.Outcome{Line: was.Line, Verdict: conversion.Unchanged, CallID: was.CallID, CallStart: was.CallStart, ConversionID: was.ConversionID, PartOf: was.PartOf}
+	outcome := conversion.Outcome{Line: was.Line, Verdict: conversion.Unchanged, ConversionID: was.ConversionID}
 	change := t.held.Done[was.Line]
 	switch {
 	case was.PartOf != 0:
@@ -163,45 +207,40 @@ func (t *takingBack) line(was conversion.Outcome) (conversion.Outcome, error) {
 	case change == nil:
 		outcome.Message = "This row had changed no conversion."
 	default:
-		decided, err := t.change(change)
-		if err != nil {
+		if err := t.all(change.Conversion); err != nil {
 			return outcome, err
 		}
-		decided.Line, decided.CallID, decided.CallStart = was.Line, was.CallID, was.CallStart
-		outcome = decided
+		outcome = t.done[change.ID]
+		outcome.Line = was.Line
 	}
+	outcome.CallID, outcome.CallStart, outcome.PartOf = was.CallID, was.CallStart, was.PartOf
 	t.cost(&outcome)
 	return outcome, nil
 }
 
-// change takes back a change, and before it all later ones of the same upload.
-func (t *takingBack) change(change *conversion.Change) (conversion.Outcome, error) {
-	id := change.Conversion
-	for _, other := range slices.Backward(t.held.Ledgers[id]) {
-		if conversion.UploadOf(other.ID) != t.of {
+// all takes back all that the upload did to a conversion.
+func (t *takingBack) all(id int64) error {
+	for _, change := range slices.Backward(t.held.Ledgers[id]) {
+		if _, done := t.done[change.ID]; done || conversion.UploadOf(change.ID) != t.of {
 			continue
 		}
-		if _, decided := t.done[other.ID]; decided {
+		if by := t.takenBackBy(change); by != nil { // when another line was at work
+			t.done[change.ID] = conversion.Outcome{Verdict: conversion.Updated, ConversionID: id, PayoutBefore: by.Before.Payout, PayoutAfter: by.After.Payout, Rule: by.Rule}
 			continue
 		}
-		if by := t.takenBackBy(other); by != nil { // while a line before was at work
-			t.done[other.ID] = conversion.Outcome{Verdict: conversion.Updated, ConversionID: id, PayoutBefore: by.Before.Payout, PayoutAfter: by.After.Payout, Rule: by.Rule}
-			continue
-		}
-		decision, err := t.undo(other)
+		decision, err := t.undo(change)
 		if err != nil {
-			return conversion.Outcome{}, err
+			return err
 		}
-		t.done[other.ID] = decision.Outcome
-		if decision.Change == nil {
+		if t.done[change.ID] = decision.Outcome; decision.Change == nil {
 			continue
 		}
 		t.held.Ledgers[id] = append(t.held.Ledgers[id], decision.Change)
 		if err := t.keep(decision); err != nil {
-			return conversion.Outcome{}, err
+			return err
 		}
 	}
-	return t.done[change.ID], nil
+	return nil
 }
 
 // takenBackBy is the change of this undo that has taken another back; nil if none
@@ -238,6 +277,9 @@ func (t *takingBack) cost(outcome *conversion.Outcome) {
 	cost, why := matcher.UndoCost(said, call.Cost, conversion.MakeID(t.upload.ID, outcome.Line))
 	if cost == nil {
 		outcome.Message = why
+		if t.held.Done[outcome.Line] == nil { // it had done nothing else
+			outcome.Verdict, outcome.Code = conversion.Rejected, conversion.UndoConflict
+		}
 		return
 	}
 	t.costs = append(t.costs, *cost)
