@@ -107,6 +107,7 @@ type Claims struct {
 	left  []*conversion.Rejection
 	// broken is the line of the row before, if that can't be taken apart; 0 if it can.
 	broken int
+	long   string // the order that had more rows than one may have; "" if none had
 }
 
 // Claims opens the table's rows. Close the reader when done.
@@ -199,7 +200,8 @@ func (c *Claims) order(first sentRow) (conversion.Claim, error) {
 	}
 	p.begin(first)
 	switch {
-	case len(rows) > mostOrderRows:
+	case len(rows) > mostOrderRows, id != "" && id == c.long:
+		c.long = id
 		p.fault(conversion.ItemsIncomplete, p.table.Dialect.Together[0], "", "The order has more than %d rows. Split it into several.", mostOrderRows)
 	case broken != 0 && id != "":
 		p.fault(conversion.ItemsIncomplete, p.table.Dialect.Together[0], "", "Line %d, next to this order, can't be taken apart and may belong to it, so nothing of the order was taken. Correct that line and send both again.", broken)

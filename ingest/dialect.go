@@ -103,30 +103,30 @@ var (
 	resultsColumns = []string{"result", "code", "message", "call_id", "call_start_time", "conversion_id", "payout_before", "payout_after"}
 )
 
-// fold makes header names comparable. What an editor makes of an apostrophe is
+// FoldHeader makes header names comparable: those that fold alike are one. What an editor makes of an apostrophe is
 // one.
-func fold(header string) string {
+func FoldHeader(header string) string {
 	return strings.ToLower(strings.NewReplacer(" ", "", "-", "", "_", "", "\u00a0", "", "’", "'").Replace(strings.TrimSpace(unwrap(header))))
 }
 
 // column finds the column that a header names, and its name there: that of an
 // array's column with its number.
 func (d *Dialect) column(header string) (c *Column, name string) {
-	folded := fold(header)
+	folded := FoldHeader(header)
 	if folded == "" {
 		return nil, ""
 	}
 	stem, number := numbered(header)
 	for i := range d.Columns {
 		c := &d.Columns[i]
-		if fold(c.Name) == folded || slices.ContainsFunc(c.Aliases, func(a string) bool { return fold(a) == folded }) {
+		if FoldHeader(c.Name) == folded || slices.ContainsFunc(c.Aliases, func(a string) bool { return FoldHeader(a) == folded }) {
 			return c, c.Name
 		}
 		if !strings.Contains(c.Name, "{i}") {
 			continue
 		}
 		for _, name := range append([]string{c.Name}, c.Aliases...) {
-			switch bare := strings.Replace(fold(name), "{i}", "", 1); {
+			switch bare := strings.Replace(FoldHeader(name), "{i}", "", 1); {
 			case number != "" && bare == stem:
 				return c, strings.Replace(c.Name, "{i}", number, 1)
 			case bare == folded && c.Kind != KindText: // the only one
@@ -148,7 +148,7 @@ func numbered(header string) (stem, number string) {
 	if m == nil {
 		return "", ""
 	}
-	return fold(m[1] + m[3]), strings.TrimLeft(m[2], "0")
+	return FoldHeader(m[1] + m[3]), strings.TrimLeft(m[2], "0")
 }
 
 // DialectNamed finds a dialect.
@@ -175,7 +175,10 @@ func DialectNames(takes conversion.Takes) []string {
 // ColumnNamed reports whether any dialect has a column of that name, for
 // checking custom mappings.
 func ColumnNamed(name string) bool {
-	return slices.ContainsFunc(Dialects, func(d *Dialect) bool { return d.mappable(name) != nil })
+	return slices.ContainsFunc(Dialects, func(d *Dialect) bool {
+		column, _ := d.mappable(name)
+		return column != nil
+	})
 }
 
 // has reports whether the dialect has a column of that name of ours by itself.
@@ -184,20 +187,17 @@ func (d *Dialect) has(name string) bool {
 	return own == name
 }
 
-// mappable is the dialect's column of a name of ours, also of those that only a
-// mapping leads to; nil if there is none.
-func (d *Dialect) mappable(name string) *Column {
+// mappable is the dialect's column that a mapping to a name leads to, also one that
+// only a mapping leads to, and the dialect's own name for it; nil if there is none.
+func (d *Dialect) mappable(name string) (*Column, string) {
 	for _, columns := range [][]Column{d.Columns, MappedColumns[d.Takes]} {
 		for i := range columns {
 			if columns[i].Name == name {
-				return &columns[i]
+				return &columns[i], name
 			}
 		}
 	}
-	if c, full := d.column(name); c != nil && full == name {
-		return c
-	}
-	return nil
+	return d.column(name)
 }
 
 // unwrap takes off what people put around a cell to keep a spreadsheet from

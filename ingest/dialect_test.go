@@ -253,6 +253,41 @@ func TestRowsOfAnOrderThatSayOtherwise(t *testing.T) {
 	}
 }
 
+func TestAnOrderOfTooManyRows(t *testing.T) {
+	const head = "CampaignId,EventTypeId,EventDate,OrderId,MediaId,ItemSku,ItemQuantity,ItemPrice\n"
+	claims, rejections := readClaims(t, survey(t, head+strings.Repeat("1,2,NOW,3,4,A,1,1\n", 10_004)+"1,2,NOW,5,4,A,1,1\n"))
+	if n := len(rejections) - 1; n != 10_004 || rejections[n] != nil || claims[n].Sale.Minor != 100 {
+		t.Fatalf("%d rows were read before the order that follows, whose rejection is %v", n, rejections[n])
+	}
+	for i, rejection := range rejections[:10_004] {
+		if rejection == nil {
+			t.Fatalf("line %d was taken", i+2)
+		}
+	}
+}
+
+func TestItemsBelowZero(t *testing.T) {
+	const head = "CampaignId,EventTypeId,EventDate,OrderId,MediaId,OrderDiscount,ItemSku1,ItemQuantity1,ItemPrice1,ItemSku2,ItemQuantity2,ItemPrice2\n"
+	claims, rejections := readClaims(t, survey(t, head+"1,2,NOW,3,4,,A,1,10.00,B,1,-3.33\n1,2,NOW,5,4,1.00,A,1,10.00,B,1,-3.33\n", negative, types("2")))
+	if rejections[0] != nil || claims[0].Sale.String() != "6.67" {
+		t.Errorf("an item below zero: sale %s, rejection %v", claims[0].Sale, rejections[0])
+	}
+	if rejections[1] == nil || rejections[1].Faults[0].Column != "OrderDiscount" {
+		t.Errorf("a discount on it: %v", rejections[1])
+	}
+}
+
+func TestMappingsLeadToWhatADialectReads(t *testing.T) {
+	claims, rejections := readClaims(t, survey(t, "start_time,calling_phone_number,sale_amount,Währung\n2026-03-31T18:05:09Z,+12125550101,100.00,EUR\n", mapping(map[string]string{"Währung": "currency"})))
+	if rejections[0] != nil || claims[0].Sale != conversion.Cents(10_000, "EUR") {
+		t.Errorf("by another name of the dialect's: sale %s %s, rejection %v", claims[0].Sale, claims[0].Sale.Currency, rejections[0])
+	}
+	claims, rejections = readClaims(t, survey(t, "transaction_id,name,partner_unique_id,Event\nT,Sale,P1,\n", mapping(map[string]string{"Event": "event_id"}), types("Sale")))
+	if rejections[0] != nil || claims[0].EventID != "P1" {
+		t.Errorf("a blank cell: event id %q, rejection %v", claims[0].EventID, rejections[0])
+	}
+}
+
 func TestOtherCallLogs(t *testing.T) {
 	at := utc(t, "2026-03-31T18:05:09Z")
 	for _, c := range []struct {

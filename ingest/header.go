@@ -84,7 +84,7 @@ func (t *Table) Own() int {
 	for last > 0 && strings.TrimSpace(t.Header[last]) == "" {
 		last--
 	}
-	if t.settings.Fix && last > 0 && slices.Contains(fixColumns, fold(t.Header[last])) {
+	if t.settings.Fix && last > 0 && slices.Contains(fixColumns, FoldHeader(t.Header[last])) {
 		return last
 	}
 	return len(t.Header)
@@ -153,7 +153,7 @@ func (t *Table) knows(header string) bool {
 // mapped is our name for a header that the account has mapped itself.
 func (t *Table) mapped(header string) string {
 	for theirs, ours := range t.settings.Account.Columns {
-		if fold(theirs) == fold(header) {
+		if FoldHeader(theirs) == FoldHeader(header) {
 			return ours
 		}
 	}
@@ -281,14 +281,14 @@ func (t *Table) fieldsIn(d *Dialect) (fields []string, exact int, refusal *conve
 	fields = make([]string, len(t.Header))
 	seen := map[string]string{} // our name → theirs
 	for i, header := range t.Header {
-		name := t.mapped(header)
-		if d.mappable(name) == nil {
+		column, name := d.mappable(t.mapped(header))
+		if column == nil {
 			_, name = d.column(header)
 		}
 		if name == "" {
 			continue
 		}
-		if fold(name) == fold(header) {
+		if FoldHeader(name) == FoldHeader(header) {
 			exact++
 		}
 		if other, ok := seen[name]; ok && refusal == nil {
@@ -308,7 +308,7 @@ func (t *Table) fieldsIn(d *Dialect) (fields []string, exact int, refusal *conve
 // splitTimeHint says what to do about a date and a time in two columns.
 func (t *Table) splitTimeHint() string {
 	has := func(name string) bool {
-		return slices.ContainsFunc(t.Header, func(h string) bool { return fold(h) == name })
+		return slices.ContainsFunc(t.Header, func(h string) bool { return FoldHeader(h) == name })
 	}
 	if has("date") && has("time") {
 		return " If date and time stand in two columns, join them into one."
@@ -318,7 +318,7 @@ func (t *Table) splitTimeHint() string {
 
 func (t *Table) isOwnResults() bool {
 	tail := len(t.Header) - len(resultsColumns)
-	return tail >= 0 && slices.EqualFunc(t.Header[tail:], resultsColumns, func(h, own string) bool { return fold(h) == fold(own) }) &&
+	return tail >= 0 && slices.EqualFunc(t.Header[tail:], resultsColumns, func(h, own string) bool { return FoldHeader(h) == FoldHeader(own) }) &&
 		t.settings.Takes == conversion.TakesConversions
 }
 
@@ -327,7 +327,7 @@ func (t *Table) isOwnResults() bool {
 func (t *Table) unknownColumns() []string {
 	var unknown []string
 	for i, header := range t.Header {
-		if t.fields[i] == "" && !slices.Contains(fixColumns, fold(header)) && strings.TrimSpace(header) != "" {
+		if t.fields[i] == "" && !slices.Contains(fixColumns, FoldHeader(header)) && strings.TrimSpace(header) != "" {
 			unknown = append(unknown, header)
 		}
 	}

@@ -214,7 +214,7 @@ func (p *rowParser) itemAmount(n string, quantity int, currency conversion.Curre
 	if rated {
 		off = sub.Percent(rate).Minor
 	}
-	if off > sub.Minor && sub.Given {
+	if off > 0 && off > sub.Minor && sub.Given {
 		p.fault(conversion.AmountInvalid, "ItemTotalDiscount"+n, "", "The discount on item %s (%s) is more than it cost (%s). Correct one of them.", n, conversion.Cents(off, currency), sub)
 	}
 	sub.Minor -= off
@@ -261,8 +261,12 @@ func (p *rowParser) impactSale(c *conversion.Claim, items []item, currency conve
 	if rated {
 		off = sum.Percent(rate).Minor
 	}
-	if off > sum.Minor {
+	if off > 0 && off > sum.Minor {
 		p.fault(conversion.AmountInvalid, "OrderDiscount", p.text("OrderDiscount"), "The order's discount (%s) is more than its items cost (%s). Correct one of them.", conversion.Cents(off, currency), sum)
+		return
+	}
+	if off > 0 && slices.ContainsFunc(items, func(it item) bool { return it.amount.Minor < 0 }) {
+		p.fault(conversion.AmountInvalid, "OrderDiscount", p.text("OrderDiscount"), "The order has a discount and an item below zero, so it can't be told what each item cost. Take the discount off the items themselves.")
 		return
 	}
 	for i, part := range spread(off, items, sum.Minor) {

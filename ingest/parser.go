@@ -81,6 +81,9 @@ func (p *rowParser) claim() conversion.Claim {
 // mapped adds what columns say that any dialect reads if they are mapped.
 func (p *rowParser) mapped(c *conversion.Claim) {
 	for _, column := range p.table.extra {
+		if p.text(column) == "" { // says nothing against what the dialect reads
+			continue
+		}
 		switch column {
 		case "call_record_id":
 			c.CallIDs[conversion.CallRecord] = p.id(column)
@@ -130,7 +133,7 @@ func (p *rowParser) label(column string) string {
 		return column
 	}
 	header := strings.TrimSpace(p.table.Header[at])
-	if fold(header) == fold(column) {
+	if FoldHeader(header) == FoldHeader(column) {
 		return header
 	}
 	return header + " (" + column + ")"

@@ -83,7 +83,7 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 func (t *Table) kinds() []Kind {
 	kinds := make([]Kind, len(t.fields))
 	for i, field := range t.fields {
-		if c := t.Dialect.mappable(field); field != "" && c != nil {
+		if c, _ := t.Dialect.mappable(field); c != nil {
 			kinds[i] = c.Kind
 		}
 	}

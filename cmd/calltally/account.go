@@ -147,7 +147,13 @@ func (a *accountConfig) words(at string, to *conversion.Account) error {
 	if err := checkDialect(at+".dialect", a.Dialect, conversion.TakesConversions); err != nil {
 		return err
 	}
-	for theirs, ours := range a.Columns {
+	headers := map[string]string{}
+	for _, theirs := range slices.Sorted(maps.Keys(a.Columns)) {
+		ours, folded := a.Columns[theirs], ingest.FoldHeader(theirs)
+		if other, ok := headers[folded]; ok {
+			return faultAt(at+".columns", "the columns %q and %q are the same in a header, where case, spaces, - and _ don't count. Keep one of them", other, theirs)
+		}
+		headers[folded] = theirs
 		if !ingest.ColumnNamed(ours) {
 			return faultAt(at+".columns", "the column %q is mapped to %q, which is no column that we know", theirs, ours)
 		}
