@@ -141,7 +141,7 @@ func (h *history) rowsOf(dialect string) []sentRow {
 // histories is how many histories a test goes through: all of them, or a share.
 func histories(t *testing.T, share int) uint64 {
 	t.Helper()
-	all := 150
+	all := 50
 	if text := os.Getenv("CALLTALLY_HISTORIES"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
