@@ -211,6 +211,11 @@ func (a *Account) Day(at Millis) int {
 	if zone == nil {
 		zone = time.UTC
 	}
-	year, month, day := at.Time().In(zone).Date()
+	return DayOf(at.Time().In(zone))
+}
+
+// DayOf returns a time's date as yyyymmdd.
+func DayOf(at time.Time) int {
+	year, month, day := at.Date()
 	return year*10000 + int(month)*100 + day
 }

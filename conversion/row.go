@@ -90,10 +90,16 @@ type Effect struct {
 	Custom int
 	// Note is appended to the conversion's.
 	Note string
-	// Items changes single items of what was sold: comma-separated SKUs with their
-	// new amounts (minor units of the sale's currency) and quantities; blanks leave
-	// alone.
-	ItemSKUs, ItemAmounts, ItemQuantities string
+	// Items changes single items of what was sold.
+	Items []ItemChange
+}
+
+// ItemChange changes an item of what was sold: what it costs (if given) and how many
+// there are (0 leaves it alone).
+type ItemChange struct {
+	SKU      string
+	Amount   Amount
+	Quantity int
 }
 
 // Adds reports whether applying the same claim twice is more than applying it

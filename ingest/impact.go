@@ -356,7 +356,6 @@ func (p *rowParser) actionName() conversion.Name {
 
 // modifiedItems reads changes of single items.
 func (p *rowParser) modifiedItems(c *conversion.Claim, currency conversion.Currency) {
-	var skus, amounts, quantities []string
 	for _, n := range p.table.numbers([]string{"Sku", "Amount", "Quantity"}) {
 		sku, amount := p.id("Sku"+n), p.amount("Amount"+n, currency)
 		quantity, counted := p.count("Quantity" + n)
@@ -368,25 +367,9 @@ func (p *rowParser) modifiedItems(c *conversion.Claim, currency conversion.Curre
 		case sku == "" || !amount.Given && !counted:
 			p.fault(conversion.ItemsIncomplete, "Sku"+n, sku, "Item %s needs its SKU and a new amount or quantity. Fill in Sku%s and Amount%s.", n, n, n)
 		}
-		skus = append(skus, sku)
-		amounts, quantities = append(amounts, minorText(amount)), append(quantities, countText(quantity, counted))
+		c.Effect.Items = append(c.Effect.Items, conversion.ItemChange{SKU: sku, Amount: amount, Quantity: quantity})
 	}
-	if len(skus) > 0 && c.Sale.Given {
+	if len(c.Effect.Items) > 0 && c.Sale.Given {
 		p.fault(conversion.OptionInvalid, "Amount", p.text("Amount"), "The row changes the whole order and single items of it. Leave Amount blank, or the items.")
 	}
-	c.Effect.ItemSKUs, c.Effect.ItemAmounts, c.Effect.ItemQuantities = strings.Join(skus, ","), strings.Join(amounts, ","), strings.Join(quantities, ",")
-}
-
-func minorText(a conversion.Amount) string {
-	if !a.Given {
-		return ""
-	}
-	return strconv.FormatInt(a.Minor, 10)
-}
-
-func countText(n int, given bool) string {
-	if !given {
-		return ""
-	}
-	return strconv.Itoa(n)
 }

@@ -728,6 +728,22 @@ func TestFingerprintIsOfAllThatARowSays(t *testing.T) {
 			field.SetBool(!field.Bool())
 		case reflect.Int, reflect.Int64:
 			field.SetInt(field.Int() + 1)
+		case reflect.Slice:
+			field.Set(reflect.Append(field, reflect.Zero(field.Type().Elem())))
+			eachField(field.Index(field.Len()-1), path+".", func(inner string, of reflect.Value) {
+				kept := reflect.New(of.Type()).Elem()
+				kept.Set(of)
+				switch of.Kind() {
+				case reflect.String:
+					of.SetString("x")
+				case reflect.Bool:
+					of.SetBool(true)
+				default:
+					of.SetInt(1)
+				}
+				note("another "+inner, matcher.Fingerprint(&changed, "23", 0))
+				of.Set(kept)
+			})
 		default:
 			t.Fatalf("%s is a %s: say here how to change it", path, field.Kind())
 		}

@@ -11,22 +11,21 @@ import (
 
 // changeItems changes single items of what was sold, and the sale with them. It
 // returns a sentence for the sender if an item is not there to be changed.
-func changeItems(c *conversion.Conversion, effect conversion.Effect) string {
+func changeItems(c *conversion.Conversion, items []conversion.ItemChange) string {
 	if c.ItemAmounts == "" {
 		return fmt.Sprintf("What each item of conversion %d cost is not known, so it can't be changed item by item. Send the Amount of the whole order.", c.ID)
 	}
 	skus, amounts, quantities := split(c.SKUs), split(c.ItemAmounts), split(c.Quantities)
-	sums, counts := strings.Split(effect.ItemAmounts, ","), strings.Split(effect.ItemQuantities, ",")
-	for i, sku := range strings.Split(effect.ItemSKUs, ",") {
-		at := slices.Index(skus, sku)
+	for _, item := range items {
+		at := slices.Index(skus, item.SKU)
 		if at < 0 {
-			return fmt.Sprintf("Conversion %d has no item %q; it has %s. Correct the SKU.", c.ID, sku, strings.Join(skus, ", "))
+			return fmt.Sprintf("Conversion %d has no item %q; it has %s. Correct the SKU.", c.ID, item.SKU, strings.Join(skus, ", "))
 		}
-		if sums[i] != "" {
-			amounts[at] = sums[i]
+		if item.Amount.Given {
+			amounts[at] = strconv.FormatInt(item.Amount.Minor, 10)
 		}
-		if counts[i] != "" && at < len(quantities) {
-			quantities[at] = counts[i]
+		if item.Quantity > 0 && at < len(quantities) {
+			quantities[at] = strconv.Itoa(item.Quantity)
 		}
 	}
 	var sum int64

@@ -84,7 +84,13 @@ func Fingerprint(claim *conversion.Claim, account string, ordinal int) conversio
 	for _, set := range []bool{effect.AddSale, effect.AddReceived, effect.AddPayout, effect.CostOnly, effect.Link, effect.ReceivedOfSale, claim.EventNow, effect.KeepPayout, effect.Repay, effect.Reverse} {
 		h.number(flag(set))
 	}
-	h.text(string(cmp.Or(effect.On, conversion.OnToday)), effect.Note, effect.ItemSKUs, effect.ItemAmounts, effect.ItemQuantities)
+	h.text(string(cmp.Or(effect.On, conversion.OnToday)), effect.Note)
+	h.number(int64(len(effect.Items)))
+	for _, item := range effect.Items {
+		h.text(item.SKU)
+		h.amount(item.Amount)
+		h.number(int64(item.Quantity))
+	}
 	h.number(int64(effect.Custom), int64(ordinal))
 	return conversion.Fingerprint(h.sum())
 }

@@ -36,7 +36,11 @@ func Undo(t Taking, policy Policy, id int64) Decision {
 		return Decision{Outcome: outcome}
 	}
 	after := *c
-	takeBack(&after, change, len(later) > 0)
+	added := adds(t.Ledger, change)
+	takeBack(&after, change, len(later) > 0 && added)
+	if added {
+		after.PayoutBy = payoutBy(&after, append(slices.Clone(t.Ledger), &conversion.Change{ID: id, Undoes: change.ID, Seq: c.Changes}))
+	}
 	decision := Decision{Conversion: &after, Change: &conversion.Change{
 		ID: id, Conversion: c.ID, Seq: c.Changes, Verdict: conversion.Updated, At: policy.Now, Effective: undoneOn(change, policy),
 		Before: c.Standing, After: after.Standing, Details: after.Since(c.Details), Undoes: change.ID,
@@ -103,7 +107,7 @@ func standsInTheWay(t Taking, later []*conversion.Change) string {
 	change, c := t.Change, t.Conversion
 	var since []string
 	for _, other := range later {
-		if change.Seq == 0 || touchesSame(change, other) {
+		if change.Seq == 0 || touchesSame(t.Ledger, change, other) {
 			since = append(since, fmt.Sprintf("upload %d (line %d)", conversion.UploadOf(other.ID), conversion.LineOf(other.ID)))
 		}
 	}
@@ -119,9 +123,9 @@ func standsInTheWay(t Taking, later []*conversion.Change) string {
 }
 
 // touchesSame reports whether two changes of a conversion can't be told apart any
-// more. Two sums that were added can.
-func touchesSame(a, b *conversion.Change) bool {
-	added := a.Verdict == conversion.Incremented && b.Verdict == conversion.Incremented
+// more. Two sums that were added, or taken back, can.
+func touchesSame(ledger []*conversion.Change, a, b *conversion.Change) bool {
+	added := adds(ledger, a) && adds(ledger, b)
 	if touchesMoney(a) && touchesMoney(b) && !added || a.Before.Status != a.After.Status && b.Before.Status != b.After.Status {
 		return true
 	}
@@ -130,15 +134,51 @@ func touchesSame(a, b *conversion.Change) bool {
 	})
 }
 
+// adds reports whether a change has added a sum, or taken one back that was added.
+func adds(ledger []*conversion.Change, change *conversion.Change) bool {
+	for change.Undoes != 0 {
+		at := slices.IndexFunc(ledger, func(c *conversion.Change) bool { return c.ID == change.Undoes })
+		if at < 0 {
+			return false
+		}
+		change = ledger[at]
+	}
+	return change.Verdict == conversion.Incremented
+}
+
+// payoutBy is what a conversion's payout comes by after sums were added and taken
+// back: as the first of them had it, while any stands; as it was before, if none does.
+func payoutBy(c *conversion.Conversion, ledger []*conversion.Change) string {
+	undone := conversion.Undone(ledger)
+	by, stands := c.PayoutBy, false
+	var first *conversion.DetailChange
+	for _, change := range ledger {
+		if change.Verdict != conversion.Incremented {
+			continue
+		}
+		stands = stands || !undone[change.ID]
+		if at := slices.IndexFunc(change.Details, func(d conversion.DetailChange) bool { return d.Name == "payout_by" }); at >= 0 && first == nil {
+			first = &change.Details[at]
+		}
+	}
+	switch {
+	case first != nil && stands:
+		by = first.After
+	case first != nil:
+		by = first.Before
+	}
+	return by
+}
+
 func touchesMoney(c *conversion.Change) bool {
 	before, after := c.Before, c.After
 	before.Status, after.Status = "", ""
 	return before != after
 }
 
-// takeBack restores what a change has changed. others says that other changes,
-// which stay, were made since.
-func takeBack(c *conversion.Conversion, change *conversion.Change, others bool) {
+// takeBack restores what a change has changed; a sum that was added before others,
+// which stay, is taken off again.
+func takeBack(c *conversion.Conversion, change *conversion.Change, added bool) {
 	if change.Seq == 0 {
 		c.Standing = conversion.Standing{Status: conversion.StatusUndone}
 		return
@@ -146,7 +186,6 @@ func takeBack(c *conversion.Conversion, change *conversion.Change, others bool) 
 	if change.Before.Status != change.After.Status {
 		c.Status = change.Before.Status
 	}
-	added := change.Verdict == conversion.Incremented && others
 	for _, amount := range []struct {
 		into          *conversion.Amount
 		before, after conversion.Amount

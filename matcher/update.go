@@ -105,9 +105,14 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 	}
 	after := *prior
 	var said []string // what the row changes
-	if effect.ItemSKUs != "" {
-		if unknown := changeItems(&after, effect); unknown != "" {
-			return d.reject(conversion.ItemsIncomplete, "Sku", effect.ItemSKUs, "%s", unknown)
+	for _, item := range effect.Items {
+		if differs(prior.Sale, item.Amount) {
+			return d.wrongCurrency("sale", item.Amount.Currency, prior, prior.Sale.Currency)
+		}
+	}
+	if len(effect.Items) > 0 {
+		if unknown := changeItems(&after, effect.Items); unknown != "" {
+			return d.reject(conversion.ItemsIncomplete, "Sku", "", "%s", unknown)
 		}
 		said = give("sale", &after.Sale, prior.Sale, after.Sale)
 	}
@@ -155,7 +160,7 @@ func (d *decider) reversed(prior *conversion.Conversion) Decision {
 // reverses reports whether a row makes an end of a conversion: what was worth
 // something is worth nothing.
 func reverses(prior, after *conversion.Conversion, effect conversion.Effect) bool {
-	return prior.Sale.Minor != 0 && (effect.Reverse || effect.ItemSKUs != "" && after.Sale.Minor == 0)
+	return prior.Sale.Minor != 0 && (effect.Reverse || len(effect.Items) > 0 && after.Sale.Minor == 0)
 }
 
 // reverse makes a conversion worth nothing.
@@ -200,12 +205,11 @@ func (d *decider) follow(prior, after *conversion.Conversion, call *conversion.C
 			said = append(said, "received "+rule)
 		}
 	}
-	rule, fits := fitting(after, call, d.policy.Account.Payouts)
 	details := after.Details
 	details.Customer = prior.Customer
 	changed := after.Sale != prior.Sale || after.Received != prior.Received || details != prior.Details
 	switch {
-	case effect.Repay && fits && rule.HasPercent:
+	case effect.Repay && d.paysPercent(after, call):
 		after.PayoutBy = ""
 		return append(said, d.repay(prior, after, call)...)
 	case claim.Payout.Given:
@@ -216,6 +220,12 @@ func (d *decider) follow(prior, after *conversion.Conversion, call *conversion.C
 		return said
 	}
 	return append(said, d.repay(prior, after, call)...)
+}
+
+// paysPercent reports whether the payout rule that fits a conversion pays a share.
+func (d *decider) paysPercent(c *conversion.Conversion, call *conversion.Call) bool {
+	rule, fits := fitting(c, call, d.policy.Account.Payouts)
+	return fits && rule.HasPercent
 }
 
 // repay computes the payout of a changed conversion and says how it came about. A

@@ -175,9 +175,13 @@ func loadCopies(ctx context.Context, q querier, held *conversion.Held, query con
 	if query.Upload == 0 {
 		return nil
 	}
-	rows, err := q.QueryContext(ctx, `SELECT other.id, EXISTS (SELECT 1 FROM change h WHERE h.undoes <> 0 AND h.undoes BETWEEN other.id * 10000000 AND other.id * 10000000 + 9999999)
-			OR EXISTS (SELECT 1 FROM call_cost k WHERE k.undoes <> 0 AND k.undoes BETWEEN other.id * 10000000 AND other.id * 10000000 + 9999999) FROM upload u JOIN upload other ON other.account = u.account AND other.digest = u.digest AND other.takes = u.takes
-		WHERE u.id = $1 AND other.id <> u.id AND other.cursor_line > 0 AND other.undoes = 0 AND other.dry_run = 0 ORDER BY other.id`, query.Upload)
+	undone := func(table string) string {
+		return "EXISTS (SELECT 1 FROM " + table + " t WHERE t.undoes <> 0 AND t.undoes BETWEEN other.id * $2 AND other.id * $2 + $3)"
+	}
+	rows, err := q.QueryContext(ctx, "SELECT other.id, "+undone("change")+" OR "+undone("call_cost")+` FROM upload u
+		JOIN upload other ON other.account = u.account AND other.digest = u.digest AND other.takes = u.takes
+		WHERE u.id = $1 AND other.id <> u.id AND other.cursor_line > 0 AND other.undoes = 0 AND other.dry_run = 0 ORDER BY other.id`,
+		query.Upload, conversion.MakeID(1, 0), conversion.MaxLine)
 	if err != nil {
 		return fmt.Errorf("find uploads of the same bytes: %w", err)
 	}

@@ -36,10 +36,16 @@ type StatementLine struct {
 
 // payable are the sums of a statement: what of a change's payout is paid, pending
 // and withheld, before and after it.
-const payable = `
-	SUM(CASE WHEN h.status_after IN ('', 'approved', 'other') THEN COALESCE(h.payout_after, 0) ELSE 0 END - CASE WHEN h.status_before IN ('', 'approved', 'other') THEN COALESCE(h.payout_before, 0) ELSE 0 END),
-	SUM(CASE WHEN h.status_after = 'pending' THEN COALESCE(h.payout_after, 0) ELSE 0 END - CASE WHEN h.status_before = 'pending' THEN COALESCE(h.payout_before, 0) ELSE 0 END),
-	SUM(CASE WHEN h.status_after IN ('declined', 'rejected', 'returned', 'reversed') THEN COALESCE(h.payout_after, 0) ELSE 0 END - CASE WHEN h.status_before IN ('declined', 'rejected', 'returned', 'reversed') THEN COALESCE(h.payout_before, 0) ELSE 0 END)`
+var payable = payoutOf("'', 'approved', 'other'") + ", " + payoutOf("'pending'") + ", " + payoutOf("'declined', 'rejected', 'returned', 'reversed'")
+
+// payoutOf is the sum of what changes have added to the payouts of conversions of some
+// statuses.
+func payoutOf(statuses string) string {
+	side := func(side string) string {
+		return "CASE WHEN h.status_" + side + " IN (" + statuses + ") THEN COALESCE(h.payout_" + side + ", 0) ELSE 0 END"
+	}
+	return "SUM(" + side("after") + " - " + side("before") + ")"
+}
 
 // Statement calls each for a statement's lines, by account, currency and group.
 // Nothing is converted: each amount counts in the line of its own currency.

@@ -295,6 +295,7 @@ func TestImpactOrderExamples(t *testing.T) {
 		{"an item that changes", nil, []string{head + order + "1,M,5,,,12345,1,10,78909,6,18.84,\n", "OrderId,ActionTrackerId,Reason,Sku1,Amount1\n1,Sale,RETURN,78909,4.25\n"}, []string{"created", "updated"},
 			[]string{", sale 12.52, type Sale, sku 12345,78909"}}, // 10 - 1.73 of the discount = 8.27, and 4.25
 		{"a SKU with a comma in a change of items", nil, []string{head + order + "1,M,,,,5,1,10,,,,\n", "OrderId,ActionTrackerId,Reason,Sku1,Amount1\n1,Sale,RETURN,\"5,6\",0\n"}, []string{"created", "rejected:items_incomplete"}, []string{", sale 10.00, type Sale, sku 5"}},
+		{"an item in another currency", nil, []string{head + order + "1,M,,,,5,1,10,,,,\n", "OrderId,ActionTrackerId,Reason,Sku1,Amount1,CurrencyCode\n1,Sale,RETURN,5,4,EUR\n"}, []string{"created", "rejected:currency_mismatch"}, []string{", sale 10.00, type Sale, sku 5"}},
 		{"an item that is not in the order", nil, []string{head + order + "1,M,,,,12345,1,10,,,,\n", "OrderId,ActionTrackerId,Reason,Sku1,Amount1\n1,Sale,RETURN,5,0\n"}, []string{"created", "rejected:items_incomplete"},
 			[]string{", sale 10.00, type Sale, sku 12345"}},
 	})

@@ -1580,6 +1580,19 @@ func TestHistoryFound(t *testing.T) {
 			b.wantVerdicts(b.deliver("2.csv", content).ID, "unchanged unchanged")
 			b.wantSales("C0=20.00", "C1=10.00")
 		}},
+		{"two sums that were added are taken back one by one, the first one first", func(a *conversion.Account) {
+			a.Duplicates.Mode = conversion.ModeIncrementPayout
+		}, func(b *bench) {
+			b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))
+			before := b.standing()
+			b.deliver("2.csv", table(line(0, "R0", "S", "20.00")))
+			b.deliver("3.csv", table(line(0, "R0", "S", "30.00")))
+			b.undo(2, true)
+			b.undo(3, true)
+			if difference := firstDifference(b.standing(), before); difference != "" {
+				b.t.Errorf("both were taken back, but\n%s", difference)
+			}
+		}},
 	} {
 		t.Run(found.what, func(t *testing.T) {
 			b := newBench(t, found.mode)
@@ -1594,6 +1607,12 @@ func TestHistoryFound(t *testing.T) {
 			b.check()
 		})
 	}
+}
+
+// standing are the conversions that stand.
+func (b *bench) standing() []string {
+	b.t.Helper()
+	return texts((&past{bench: b, was: map[stage]string{}}).stands())
 }
 
 // wantCost checks what call 0 costs.

@@ -81,7 +81,7 @@ func (r *replay) run(ctx context.Context, only map[int]bool) (err error) {
 		return err
 	}
 	if only != nil { // what waits goes on waiting as part of the replay
-		if err := r.stopWaiting(ctx, r.of); err != nil {
+		if err := r.stopWaiting(ctx, r.of, "The upload was decided again, and the row waits as part of that."); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ func (w *Worker) Undo(ctx context.Context, of *conversion.Upload, keep bool, sho
 		if err != nil {
 			return false, err
 		}
-		if err := within.stopWaiting(ctx, of); err != nil {
+		if err := within.stopWaiting(ctx, of, "The upload was undone before the row's call came."); err != nil {
 			return false, err
 		}
 		if _, err := within.takeBack(ctx, undo, of, account, nil); err != nil {
@@ -78,8 +78,8 @@ func (w *Worker) derive(ctx context.Context, of *conversion.Upload, as func(*con
 	return u, w.Store.BeginDeciding(ctx, u.ID, u.Reading)
 }
 
-// stopWaiting has no row of an upload wait for its call any longer.
-func (w *Worker) stopWaiting(ctx context.Context, of *conversion.Upload) error {
+// stopWaiting has no row of an upload wait for its call any longer, and says why.
+func (w *Worker) stopWaiting(ctx context.Context, of *conversion.Upload, why string) error {
 	if of.Tally.Of(conversion.Waiting) == 0 {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (w *Worker) stopWaiting(ctx context.Context, of *conversion.Upload) error {
 		}
 		for i := range outcomes {
 			if o := &outcomes[i]; o.Verdict == conversion.Waiting {
-				o.Verdict, o.Code, o.Message = conversion.Ignored, "", "The upload was undone before the row's call came."
+				o.Verdict, o.Code, o.Message = conversion.Ignored, "", why
 				settled.Tally.Counts[conversion.Waiting]--
 				settled.Tally.Counts[conversion.Ignored]++
 			}

@@ -274,7 +274,7 @@ func (a *accountConfig) changing(at string, to *conversion.Account) (err error) 
 		if err != nil {
 			return faultAt(at+".lock_before", "%q is not a day such as 2026-06-01", a.LockBefore)
 		}
-		to.LockBefore = day.Year()*10000 + int(day.Month())*100 + day.Day()
+		to.LockBefore = conversion.DayOf(day)
 	}
 	if to.DefaultStatus, err = oneOf(at+".default_status", a.DefaultStatus, conversion.StatusApproved, conversion.StatusPending, conversion.StatusDeclined, conversion.StatusOther); err != nil {
 		return err

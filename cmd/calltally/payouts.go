@@ -17,7 +17,7 @@ import (
 // their changes count from, whenever they were made.
 type payoutsCommand struct {
 	From    string `help:"The first day, such as 2026-06-01; if not given, the first there is." placeholder:"DAY"`
-	To      string `help:"The last day; if not given, today." placeholder:"DAY"`
+	To      string `help:"The last day; if not given, the last there is." placeholder:"DAY"`
 	By      string `default:"publisher" enum:"publisher,campaign,event_type,effective_date" help:"What to sum up by: publisher, campaign, event_type or effective_date." placeholder:"WHAT"`
 	Account string `help:"Only this account's." placeholder:"ID"`
 	CSV     bool   `name:"csv" help:"Print CSV."`
@@ -133,5 +133,5 @@ func day(flag, text string, otherwise int) (int, error) {
 	if err != nil {
 		return 0, usageError{fmt.Errorf("%s: %q is not a day such as 2026-06-01", flag, text)}
 	}
-	return at.Year()*10000 + int(at.Month())*100 + at.Day(), nil
+	return conversion.DayOf(at), nil
 }
