@@ -6,13 +6,8 @@ package conversion
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 )
-
-// Key says when two rows speak of the same conversion: a digest of the account
-// and of the parts its settings name. The zero Key is none.
-type Key [16]byte
 
 // Conversion is a business event that we hold. It changes only through Changes.
 type Conversion struct {
@@ -64,10 +59,6 @@ const (
 // Pays reports whether a conversion of that status is paid out.
 func (s Status) Pays() bool { return s == "" || s == StatusApproved || s == StatusOther }
 
-// Fingerprint is a digest of all that a row says, with its ordinal among the
-// identical rows of its file.
-type Fingerprint [16]byte
-
 const linesPerUpload = 10_000_000
 
 // MaxLine is the highest line number a file may have.
@@ -83,37 +74,6 @@ func UploadOf(id int64) int64 { return id / linesPerUpload }
 
 // LineOf returns the line that an id was made of.
 func LineOf(id int64) int { return int(id % linesPerUpload) }
-
-// Change is one entry of the append-only ledger: what a row did to a
-// conversion.
-type Change struct {
-	// ID is made of the upload and line that caused it (see MakeID).
-	ID         int64
-	Conversion int64
-	Seq        int     // counts the conversion's changes, from 0 for its creation
-	Verdict    Verdict // Created, Updated, Incremented or Repeated
-	At         Millis  // when it was decided
-	// Effective is the day it counts from, as yyyymmdd in the account's zone.
-	Effective     int
-	Before, After Standing
-	// Details lists what else changed.
-	Details []DetailChange
-	Rule    string
-	// Undoes is the change that this one takes back; 0 for none.
-	Undoes int64
-}
-
-// Undone reports which of a conversion's changes were taken back. A change that
-// takes back another's taking back restores it.
-func Undone(ledger []*Change) map[int64]bool {
-	undone := map[int64]bool{}
-	for _, change := range slices.Backward(ledger) {
-		if change.Undoes != 0 && !undone[change.ID] {
-			undone[change.Undoes] = true
-		}
-	}
-	return undone
-}
 
 // DayName writes a day given as yyyymmdd: 2026-03-31.
 func DayName(day int) string { return fmt.Sprintf("%04d-%02d-%02d", day/10000, day/100%100, day%100) }

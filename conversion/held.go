@@ -4,6 +4,7 @@ import (
 	"errors"
 	"iter"
 	"maps"
+	"slices"
 )
 
 // HeldQuery asks for what the ledger holds for some rows of an account.
@@ -21,9 +22,38 @@ type HeldQuery struct {
 	Names []Name
 	Calls []int64
 	// Upload, if set, asks what other uploads of its bytes have applied of the
-	// lines from First to Last.
+	// lines from First to Last, but for those that are no Copies of it.
 	Upload      int64
 	First, Last int
+	NoCopies    []int64
+	// AsOf, if set, has the ledger be as that upload found it, without what was
+	// undone since; By, the one that is being decided, sees what it did itself.
+	// Conversions are asked for by their own ids.
+	AsOf, By    int64
+	Conversions []int64
+}
+
+// Sees reports whether what an upload did is to be seen.
+func (q *HeldQuery) Sees(upload int64) bool {
+	return q.AsOf == 0 || upload < q.AsOf || upload == q.By
+}
+
+// counts says which changes of a conversion are to be seen: where the upload of AsOf
+// has changed it, those that it found; rows that waited are not done in the order in
+// which their files came.
+func (q *HeldQuery) counts(ledger []*Change) func(*Change) bool {
+	undone := Undone(ledger)
+	own := slices.IndexFunc(ledger, func(c *Change) bool { return UploadOf(c.ID) == q.AsOf })
+	return func(change *Change) bool {
+		upload := UploadOf(change.ID)
+		switch {
+		case change.Undoes != 0 || undone[change.ID]:
+			return false
+		case own >= 0 && upload != q.By:
+			return change.Seq < own
+		}
+		return q.Sees(upload)
+	}
 }
 
 // AppliedLine is what another upload of the same bytes made of a line.
@@ -52,6 +82,7 @@ type Held struct {
 	byReference map[string][]int64    // those that have or had a reference id
 	byCall      map[int64][]int64
 	applied     map[Fingerprint]int64
+	astray      map[int64]bool // those that are stored under another key than they are held
 }
 
 // Ledger answers what is asked of few rows only.
@@ -90,6 +121,28 @@ func (h *Held) Put(c *Conversion) {
 	}
 }
 
+// Rewind has the conversions be as a query wants them, by all their changes.
+func (h *Held) Rewind(query HeldQuery) {
+	found := h.conversions
+	h.conversions, h.byKey, h.byReference, h.byCall, h.astray = map[int64]*Conversion{}, map[Key]int64{}, map[string][]int64{}, map[int64][]int64{}, map[int64]bool{}
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		c := found[id]
+		made := c.Made(query.Account, h.Ledgers[id], query.counts(h.Ledgers[id]))
+		if made == nil {
+			continue
+		}
+		h.astray[id] = made.Key != c.Key
+		h.Put(made)
+	}
+}
+
+// Astray reports whether a conversion is stored under another key than the one that
+// it is held under, so that its place there may be another's.
+func (h *Held) Astray(c *Conversion) bool {
+	stored, known := h.astray[c.ID]
+	return h.astray != nil && (stored || !known)
+}
+
 // rekeyed finds the newest conversion under a key that one has lost.
 func (h *Held) rekeyed(key Key) {
 	delete(h.byKey, key)
@@ -112,6 +165,9 @@ func (h *Held) Rekey(c *Conversion, key Key) error {
 		if other != nil && other.ID != c.ID {
 			c.Nth = max(c.Nth, other.Nth+1)
 		}
+	}
+	if h.astray != nil {
+		h.astray[c.ID] = false
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package conversion
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -77,6 +78,25 @@ func (a Amount) Percent(rate decimal.Decimal) Amount {
 	return Cents(exact.RoundBank(0).IntPart(), a.Currency)
 }
 
+// mostMinor bounds an amount, so that sums of a few never overflow.
+const mostMinor = math.MaxInt64 / 1000
+
+// Plus adds an amount of the same currency; ok is false if that is more than an
+// amount can be.
+func (a Amount) Plus(b Amount) (sum Amount, ok bool) {
+	minor := a.Minor + b.Minor
+	return Cents(minor, cmp.Or(a.Currency, b.Currency)), max(minor, -minor) <= mostMinor
+}
+
+// Times multiplies an amount by a number that is not negative; ok is false if that is
+// more than an amount can be.
+func (a Amount) Times(n int) (product Amount, ok bool) {
+	if n > 0 && max(a.Minor, -a.Minor) > mostMinor/int64(n) {
+		return a, false
+	}
+	return Cents(a.Minor*int64(n), a.Currency), true
+}
+
 // AmountFromDecimal turns an exact decimal into minor units. More decimal
 // places than the currency has are an error, never rounded.
 func AmountFromDecimal(d decimal.Decimal, c Currency) (Amount, error) {
@@ -84,7 +104,7 @@ func AmountFromDecimal(d decimal.Decimal, c Currency) (Amount, error) {
 	if !minor.IsInteger() {
 		return Amount{}, fmt.Errorf("%w: %s has at most %d decimal places", ErrAmountInvalid, c, c.Digits())
 	}
-	if minor.Abs().GreaterThan(decimal.NewFromInt(math.MaxInt64 / 1000)) {
+	if minor.Abs().GreaterThan(decimal.NewFromInt(mostMinor)) {
 		return Amount{}, fmt.Errorf("%w: too large", ErrAmountInvalid)
 	}
 	return Cents(minor.IntPart(), c), nil

@@ -57,6 +57,9 @@ type Outcome struct {
 	// PartOf is the first line of the order that the row belongs to; 0 if it is no
 	// further row of one. What became of the order's money stands there.
 	PartOf int
+	// DecidedBy is the upload that the row was decided as part of, if that is not the
+	// one whose outcome this is: a replay leaves rows to it.
+	DecidedBy int64
 	// Shift is set on an unmatched row whose caller has a call a whole number of
 	// quarter hours away: seconds from the row's time to the call's.
 	Shift int

@@ -107,7 +107,7 @@ type Claims struct {
 	left  []*conversion.Rejection
 	// broken is the line of the row before, if that can't be taken apart; 0 if it can.
 	broken int
-	long   string // the order that had more rows than one may have; "" if none had
+	long   order // the one that had more rows than one may have; nil if none had
 }
 
 // Claims opens the table's rows. Close the reader when done.
@@ -164,52 +164,6 @@ func (c *Claims) next() (sentRow, error) {
 		return row, nil
 	}
 	return c.cells.read()
-}
-
-// mostOrderRows bounds the rows of an order.
-const mostOrderRows = 10_000
-
-// order reads the rows of an order, which begin with first, into one claim; if
-// that can't be, it leaves a rejection for each row.
-func (c *Claims) order(first sentRow) (conversion.Claim, error) {
-	p := &c.parse
-	id, broken := p.table.orderOf(first.cells), c.broken
-	c.broken = 0
-	rows := []sentRow{first}
-	for id != "" && len(rows) <= mostOrderRows {
-		row, err := c.cells.read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return conversion.Claim{}, err
-		}
-		if row.broken != nil || p.table.orderOf(row.cells) != id {
-			c.ahead = append(c.ahead, row)
-			if row.broken != nil {
-				broken = row.line
-			}
-			break
-		}
-		rows = append(rows, row)
-	}
-	claim := p.table.Dialect.order(p, rows)
-	claim.Line = first.line
-	for _, row := range rows[1:] {
-		claim.Others = append(claim.Others, row.line)
-	}
-	p.begin(first)
-	switch {
-	case len(rows) > mostOrderRows, id != "" && id == c.long:
-		c.long = id
-		p.fault(conversion.ItemsIncomplete, p.table.Dialect.Together[0], "", "The order has more than %d rows. Split it into several.", mostOrderRows)
-	case broken != 0 && id != "":
-		p.fault(conversion.ItemsIncomplete, p.table.Dialect.Together[0], "", "Line %d, next to this order, can't be taken apart and may belong to it, so nothing of the order was taken. Correct that line and send both again.", broken)
-	case p.table.scattered[p.table.orderDigest(id)]:
-		p.fault(conversion.ItemsIncomplete, p.table.Dialect.Together[0], "", "The rows of this order don't stand together in the file, so it can't be told whether they are one. Sort the file by %s.", p.table.togetherLabel())
-	}
-	c.left = p.rejectionsOf(rows)
-	return claim, nil
 }
 
 // Rows calls each for every row as it was sent, also for malformed ones, whose

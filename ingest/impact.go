@@ -136,7 +136,7 @@ func (p *rowParser) impactCall(c *conversion.Claim) {
 	}
 	byCaller := p.account.Match.ByEventTime
 	switch {
-	case c.CallIDs.Given(), c.Caller != 0 && byCaller:
+	case c.CallIDs.Given(), p.callNamed(), c.Caller != 0 && byCaller:
 	case c.Publisher != "":
 		c.Web = true
 	case c.Caller != 0:
@@ -200,7 +200,7 @@ func (p *rowParser) itemAmount(n string, quantity int, currency conversion.Curre
 	case sub.Given && price.Given:
 		p.fault(conversion.OptionInvalid, "ItemPrice"+n, p.text("ItemPrice"+n), "Item %s has both ItemSubTotal and ItemPrice. Leave one of them blank.", n)
 	case price.Given:
-		sub = conversion.Cents(price.Minor*int64(quantity), currency)
+		sub = p.times("ItemPrice"+n, price, quantity)
 	case !sub.Given && !p.faulted("ItemSubTotal"+n) && !p.faulted("ItemPrice"+n):
 		p.fault(conversion.ItemsIncomplete, "ItemSubTotal"+n, "", "What item %s cost is missing. Fill in ItemSubTotal%s or ItemPrice%s.", n, n, n)
 	}
@@ -210,7 +210,7 @@ func (p *rowParser) itemAmount(n string, quantity int, currency conversion.Curre
 		p.fault(conversion.AmountAmbiguous, "ItemDiscount"+n, "", "Item %s has several discounts, which may mean the same one. Leave one of ItemTotalDiscount%s, ItemDiscount%s and ItemDiscountRate%s.", n, n, n, n)
 		return conversion.Amount{}
 	}
-	off := total.Minor + each.Minor*int64(quantity)
+	off := total.Minor + p.times("ItemDiscount"+n, each, quantity).Minor
 	if rated {
 		off = sub.Percent(rate).Minor
 	}
@@ -219,6 +219,15 @@ func (p *rowParser) itemAmount(n string, quantity int, currency conversion.Curre
 	}
 	sub.Minor -= off
 	return sub
+}
+
+// times is what an amount comes to a number of times.
+func (p *rowParser) times(column string, each conversion.Amount, quantity int) conversion.Amount {
+	all, ok := each.Times(quantity)
+	if !ok {
+		p.fault(conversion.AmountInvalid, column, p.text(column), "%s is %q, and %d times that is more than can be held. Correct it.", p.label(column), p.text(column), quantity)
+	}
+	return all
 }
 
 func several(given ...bool) bool {
@@ -254,7 +263,11 @@ func (p *rowParser) impactSale(c *conversion.Claim, items []item, currency conve
 	sum := conversion.Cents(0, currency)
 	var skus, quantities, amounts []string
 	for _, it := range items {
-		sum.Minor += it.amount.Minor
+		var ok bool
+		if sum, ok = sum.Plus(it.amount); !ok {
+			p.fault(conversion.AmountInvalid, "OrderId", c.ReferenceID, "The order's items come to more than can be held. Correct what they cost.")
+			return
+		}
 		skus, quantities = append(skus, it.sku), append(quantities, strconv.Itoa(it.quantity))
 	}
 	off := discount.Minor

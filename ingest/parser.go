@@ -78,6 +78,14 @@ func (p *rowParser) claim() conversion.Claim {
 	return c
 }
 
+// orderClaim reads the rows of one order as a conversion.
+func (p *rowParser) orderClaim(rows []sentRow) conversion.Claim {
+	c := p.table.Dialect.order(p, rows)
+	p.begin(rows[0]) // which says for all what they share
+	p.mapped(&c)
+	return c
+}
+
 // mapped adds what columns say that any dialect reads if they are mapped.
 func (p *rowParser) mapped(c *conversion.Claim) {
 	for _, column := range p.table.extra {
@@ -98,15 +106,20 @@ func (p *rowParser) mapped(c *conversion.Claim) {
 		case "status":
 			c.Status = p.status(column, conversion.StatusApproved, conversion.StatusPending, conversion.StatusDeclined, conversion.StatusOther, conversion.StatusRejected, conversion.StatusReturned)
 		case "payout":
-			currency := cmp.Or(c.Sale.Currency, p.account.Currency)
-			for _, named := range []string{"sale_currency", "currency"} {
-				if c.Sale.Currency == "" && p.text(named) != "" && !p.faulted(named) {
-					currency = p.currency(named)
-				}
-			}
-			c.Payout = p.payout(column, currency)
+			c.Payout = p.payout(column, cmp.Or(c.Sale.Currency, p.rowCurrency()))
 		}
 	}
+}
+
+// rowCurrency is the currency that the row names for its amounts, or else the
+// account's.
+func (p *rowParser) rowCurrency() conversion.Currency {
+	for _, c := range p.table.Dialect.Columns {
+		if c.Kind == KindCurrency && p.text(c.Name) != "" && !p.faulted(c.Name) {
+			return p.currency(c.Name)
+		}
+	}
+	return p.account.Currency
 }
 
 // callNamed reports whether a row tells its call otherwise than by when it

@@ -22,14 +22,13 @@ type evidence struct {
 	zoneless         int     // the first line whose time needs a zone
 	minutesOnly      int
 	times            int
-	order            string          // of the row before
-	orders           []uint64        // the digest of each run of rows of one order
+	orders           orderRuns
 	longIDs          map[string]bool // column → a long number with all its digits was seen
 	doubted          map[string]bool // column → an id of 16 digits that ends in a zero was seen
 }
 
 func (t *Table) newEvidence() *evidence {
-	return &evidence{table: t, kinds: t.kinds(), clocks: t.clocks(), longIDs: map[string]bool{}, doubted: map[string]bool{}}
+	return &evidence{table: t, orders: newOrderRuns(), kinds: t.kinds(), clocks: t.clocks(), longIDs: map[string]bool{}, doubted: map[string]bool{}}
 }
 
 // surveyRows reads every row once: it counts them, decides the date order and
@@ -55,7 +54,7 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 		case errors.Is(err, errUnclosedQuote):
 			return conversion.Refuse(conversion.NotATable, "The quote opened on line %d is never closed, so what follows it can't be told apart. Close it, or double the quotes inside cells.", rows.line), nil
 		case errors.As(err, &malformed):
-			seen.order = ""
+			seen.orders.end()
 		case err != nil:
 			return nil, err
 		default:
@@ -69,7 +68,7 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 			return conversion.Refuse(conversion.TooManyRows, "The file has more than %d lines. Split it and send the parts.", conversion.MaxLine), nil
 		}
 	}
-	t.intactIDs, t.scattered = seen.longIDs, seen.scattered()
+	t.intactIDs, t.scattered = seen.longIDs, seen.orders.scattered()
 	for _, column := range t.declaredWhole {
 		t.intactIDs[column] = true
 	}
@@ -121,7 +120,7 @@ func (e *evidence) look(row conversion.Row) {
 		}
 	}
 	if len(e.table.Dialect.Together) > 0 {
-		e.lookAtOrder(row.Cells)
+		e.orders.add(e.table.orderOf(row.Cells))
 	}
 	for i, cell := range row.Cells {
 		if e.kinds[i] != KindID || len(cell) <= excelDigits {
@@ -135,27 +134,6 @@ func (e *evidence) look(row conversion.Row) {
 			}
 		}
 	}
-}
-
-// lookAtOrder notes where the rows of an order begin.
-func (e *evidence) lookAtOrder(cells []string) {
-	order := e.table.orderOf(cells)
-	if order != e.order && order != "" {
-		e.orders = append(e.orders, e.table.orderDigest(order))
-	}
-	e.order = order
-}
-
-// scattered are the orders that begin more than once.
-func (e *evidence) scattered() map[uint64]bool {
-	slices.Sort(e.orders)
-	scattered := map[uint64]bool{}
-	for i := 1; i < len(e.orders); i++ {
-		if e.orders[i] == e.orders[i-1] {
-			scattered[e.orders[i]] = true
-		}
-	}
-	return scattered
 }
 
 func (e *evidence) lookAtTime(cell string, line int) {

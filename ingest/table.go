@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,15 +63,12 @@ type Table struct {
 	declaredOrder conversion.DateOrder
 	declaredWhole []string // id columns
 
-	// scattered are the digests of orders whose rows don't stand together; empty
-	// for dialects whose rows stand for themselves.
-	scattered map[uint64]bool
-	seed      maphash.Seed
+	scattered scattered
 }
 
 // Survey reads a file once and says how it is to be read, or why it can't be.
 func Survey(ctx context.Context, open Opener, settings Settings) (*Table, *conversion.Refusal, error) {
-	t := &Table{settings: settings, seed: maphash.MakeSeed()}
+	t := &Table{settings: settings}
 	for _, step := range []func(context.Context) (*conversion.Refusal, error){
 		func(context.Context) (*conversion.Refusal, error) { return t.look(open) },
 		t.findHeader, t.understandHeader, t.surveyRows,
@@ -113,40 +109,6 @@ func (t *Table) Zone() *time.Location { return t.times.Zone }
 
 // Comma is the delimiter of the table's cells.
 func (t *Table) Comma() rune { return t.comma }
-
-// orderOf names the order that a row belongs to; "" if its rows stand for
-// themselves.
-func (t *Table) orderOf(cells []string) string {
-	var b strings.Builder
-	for n, column := range t.Dialect.Together {
-		at, ok := t.index[column]
-		if n == 0 && (!ok || at >= len(cells) || strings.TrimSpace(cells[at]) == "") {
-			return ""
-		}
-		if ok && at < len(cells) {
-			b.WriteString(strings.TrimSpace(unwrap(strings.TrimSpace(cells[at]))))
-		}
-		b.WriteByte(0)
-	}
-	return b.String()
-}
-
-// togetherLabel names the columns that rows of one order share.
-func (t *Table) togetherLabel() string {
-	var labels []string
-	for _, column := range t.Dialect.Together {
-		if at, ok := t.index[column]; ok {
-			labels = append(labels, strings.TrimSpace(t.Header[at]))
-		}
-	}
-	last := len(labels) - 1
-	if last < 1 {
-		return strings.Join(labels, "")
-	}
-	return strings.Join(labels[:last], ", ") + " and " + labels[last]
-}
-
-func (t *Table) orderDigest(order string) uint64 { return maphash.String(t.seed, order) }
 
 // named lists the table's columns of a name, in the order of the header: of an
 // array's, all that it has.

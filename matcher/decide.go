@@ -338,10 +338,14 @@ func (d *decider) increment(prior *conversion.Conversion, call *conversion.Call)
 	case !added.Given || added.Minor == 0:
 		return d.leave(conversion.Unchanged, prior, "The row pays nothing, so there is nothing to add.")
 	case held.Given && held.Currency != added.Currency:
-		return d.wrongCurrency("payout", added.Currency, prior, held.Currency)
+		return d.wrongCurrency(added.Currency, prior, held.Currency)
 	}
 	after := *prior
-	after.Payout, after.PayoutBy = add(held, added), conversion.ByRow
+	both, ok := held.Plus(added)
+	if !ok {
+		return d.tooMuch(added, prior, held)
+	}
+	after.Payout, after.PayoutBy = both, conversion.ByRow
 	trace := fmt.Sprintf("increment_payout: %s + %s = %s", conversion.Cents(held.Minor, added.Currency), added, after.Payout)
 	if !d.claim.Payout.Given && rule != "" {
 		trace += "; " + rule
@@ -349,13 +353,14 @@ func (d *decider) increment(prior *conversion.Conversion, call *conversion.Call)
 	return d.apply(conversion.Incremented, prior, &after, trace)
 }
 
-func (d *decider) wrongCurrency(column string, given conversion.Currency, held *conversion.Conversion, its conversion.Currency) Decision {
-	return d.reject(conversion.CurrencyMismatch, column+"_currency", string(given),
+func (d *decider) wrongCurrency(given conversion.Currency, held *conversion.Conversion, its conversion.Currency) Decision {
+	return d.reject(conversion.CurrencyMismatch, "", string(given),
 		"Conversion %d is in %s and can't be changed to %s. Send the amount in %s.", held.ID, its, given, its)
 }
 
-func add(held, added conversion.Amount) conversion.Amount {
-	return conversion.Cents(held.Minor+added.Minor, added.Currency)
+func (d *decider) tooMuch(added conversion.Amount, held *conversion.Conversion, its conversion.Amount) Decision {
+	return d.reject(conversion.AmountInvalid, "", added.String(),
+		"Conversion %d holds %s already, and %s more is more than can be held. Correct the amount.", held.ID, its, added)
 }
 
 func nothing(a conversion.Amount) string {

@@ -61,7 +61,7 @@ func (b *book) decide(claim conversion.Claim, call *conversion.Call) matcher.Dec
 		Match:      matcher.Match{Call: call},
 		Prior:      b.held.Latest(matcher.KeyOf(&claim, call, b.policy)),
 		Referenced: b.held.Referenced(claim.ReferenceID),
-		Repeated:   b.held.Applied(matcher.Fingerprint(&claim, b.policy.Account.ID, 0)),
+		Repeated:   b.held.Applied(claim.Fingerprint(b.policy.Account.ID, 0)),
 	}
 	if claim.Names.Given() {
 		var id int64
@@ -707,7 +707,7 @@ func TestKeyOf(t *testing.T) {
 // that are yet to be added.
 func TestFingerprintIsOfAllThatARowSays(t *testing.T) {
 	plain := base()
-	seen := map[conversion.Fingerprint]string{matcher.Fingerprint(&plain, "23", 0): "the row as it is"}
+	seen := map[conversion.Fingerprint]string{plain.Fingerprint("23", 0): "the row as it is"}
 	note := func(what string, f conversion.Fingerprint) {
 		if before, ok := seen[f]; ok {
 			t.Errorf("%s has the fingerprint of %s", what, before)
@@ -741,22 +741,22 @@ func TestFingerprintIsOfAllThatARowSays(t *testing.T) {
 				default:
 					of.SetInt(1)
 				}
-				note("another "+inner, matcher.Fingerprint(&changed, "23", 0))
+				note("another "+inner, changed.Fingerprint("23", 0))
 				of.Set(kept)
 			})
 		default:
 			t.Fatalf("%s is a %s: say here how to change it", path, field.Kind())
 		}
-		note("another "+path, matcher.Fingerprint(&changed, "23", 0))
+		note("another "+path, changed.Fingerprint("23", 0))
 		field.Set(kept)
 	})
 	if len(seen) < 20 {
 		t.Errorf("only %d fingerprints", len(seen))
 	}
-	note("another account", matcher.Fingerprint(&plain, "24", 0))
-	note("the second such row of its file", matcher.Fingerprint(&plain, "23", 1))
-	note("the third such row of its file", matcher.Fingerprint(&plain, "23", 2))
-	if moved := with(base(), func(c *conversion.Claim) { c.Line = 99 }); matcher.Fingerprint(&moved, "23", 0) != matcher.Fingerprint(&plain, "23", 0) {
+	note("another account", plain.Fingerprint("24", 0))
+	note("the second such row of its file", plain.Fingerprint("23", 1))
+	note("the third such row of its file", plain.Fingerprint("23", 2))
+	if moved := with(base(), func(c *conversion.Claim) { c.Line = 99 }); moved.Fingerprint("23", 0) != plain.Fingerprint("23", 0) {
 		t.Error("the line is no part of what a row says")
 	}
 }

@@ -28,16 +28,18 @@ func changeItems(c *conversion.Conversion, items []conversion.ItemChange) string
 			quantities[at] = strconv.Itoa(item.Quantity)
 		}
 	}
-	var sum int64
+	sum := conversion.Cents(0, c.Sale.Currency)
 	for _, amount := range amounts {
 		minor, err := strconv.ParseInt(amount, 10, 64)
-		if err != nil {
+		both, ok := sum.Plus(conversion.Cents(minor, c.Sale.Currency))
+		switch sum = both; {
+		case err != nil:
 			return fmt.Sprintf("What each item of conversion %d cost is not known. Send the Amount of the whole order.", c.ID)
+		case !ok:
+			return fmt.Sprintf("The items of conversion %d would come to more than can be held. Correct what they cost.", c.ID)
 		}
-		sum += minor
 	}
-	c.ItemAmounts, c.Quantities = strings.Join(amounts, ","), strings.Join(quantities, ",")
-	c.Sale.Minor = sum
+	c.ItemAmounts, c.Quantities, c.Sale = strings.Join(amounts, ","), strings.Join(quantities, ","), sum
 	return ""
 }
 

@@ -37,7 +37,7 @@ func Undo(t Taking, policy Policy, id int64) Decision {
 	}
 	after := *c
 	added := adds(t.Ledger, change)
-	takeBack(&after, change, len(later) > 0 && added)
+	after.TakeBack(change, len(later) > 0 && added)
 	if added {
 		after.PayoutBy = payoutBy(&after, append(slices.Clone(t.Ledger), &conversion.Change{ID: id, Undoes: change.ID, Seq: c.Changes}))
 	}
@@ -47,7 +47,7 @@ func Undo(t Taking, policy Policy, id int64) Decision {
 		Rule: fmt.Sprintf("undo: what upload %d did by line %d", conversion.UploadOf(change.ID), conversion.LineOf(change.ID)),
 	}}
 	after.Changes++
-	if now := heldUnder(&after, policy); now != c.Key && (after.Status == conversion.StatusUndone || now != heldUnder(c, policy)) {
+	if now := after.Home(policy.Account.ID); now != c.Key && (after.Status == conversion.StatusUndone || now != c.Home(policy.Account.ID)) {
 		decision.NewKey = now
 	}
 	outcome.Verdict, outcome.PayoutAfter, outcome.Rule = conversion.Updated, after.Payout, decision.Change.Rule
@@ -79,18 +79,6 @@ func undoneOn(change *conversion.Change, policy Policy) int {
 	return change.Effective
 }
 
-// heldUnder is the key that a conversion belongs under. One whose creation was
-// undone has a key that no row has.
-func heldUnder(c *conversion.Conversion, policy Policy) conversion.Key {
-	if c.Status == conversion.StatusUndone {
-		h := newDigest()
-		h.text("undone")
-		h.number(c.ID)
-		return conversion.Key(h.sum())
-	}
-	return keyOf(&c.Details, c.Call, c.KeyedBy, policy)
-}
-
 // ReturnsTo is the key under which taking a change back puts a conversion that is
 // not held under one now; the zero Key if it doesn't.
 func ReturnsTo(change *conversion.Change, c *conversion.Conversion, policy Policy) conversion.Key {
@@ -99,7 +87,7 @@ func ReturnsTo(change *conversion.Change, c *conversion.Conversion, policy Polic
 	}
 	back := *c
 	back.Standing = change.Before
-	return heldUnder(&back, policy)
+	return back.Home(policy.Account.ID)
 }
 
 // standsInTheWay says why a change can't be taken back; "" if it can.
@@ -174,39 +162,6 @@ func touchesMoney(c *conversion.Change) bool {
 	before, after := c.Before, c.After
 	before.Status, after.Status = "", ""
 	return before != after
-}
-
-// takeBack restores what a change has changed; a sum that was added before others,
-// which stay, is taken off again.
-func takeBack(c *conversion.Conversion, change *conversion.Change, added bool) {
-	if change.Seq == 0 {
-		c.Standing = conversion.Standing{Status: conversion.StatusUndone}
-		return
-	}
-	if change.Before.Status != change.After.Status {
-		c.Status = change.Before.Status
-	}
-	for _, amount := range []struct {
-		into          *conversion.Amount
-		before, after conversion.Amount
-	}{
-		{&c.Sale, change.Before.Sale, change.After.Sale},
-		{&c.Received, change.Before.Received, change.After.Received},
-		{&c.Payout, change.Before.Payout, change.After.Payout},
-	} {
-		switch {
-		case amount.before == amount.after:
-		case added:
-			amount.into.Minor += amount.before.Minor - amount.after.Minor
-		default:
-			*amount.into = amount.before
-		}
-	}
-	for _, d := range change.Details {
-		if part := c.Part(d.Name); part != nil && !(added && d.Name == "payout_by") {
-			*part = d.Before
-		}
-	}
 }
 
 // UndoCost takes back what a row said of a call's cost; now is what the call costs

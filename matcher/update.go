@@ -85,7 +85,7 @@ func (d *decider) link(parent *conversion.Conversion) Decision {
 	made.Parent = conversion.FormatID(parent.ID)
 	made.Campaign, made.Publisher = cmp.Or(made.Campaign, parent.Campaign), cmp.Or(made.Publisher, parent.Publisher)
 	decision := d.apply(conversion.Created, nil, made, d.earn(made, call))
-	decision.NewKey = keyOf(&made.Details, made.Call, made.KeyedBy, d.policy)
+	decision.NewKey = made.Home(d.policy.Account.ID)
 	return decision
 }
 
@@ -93,21 +93,27 @@ func (d *decider) link(parent *conversion.Conversion) Decision {
 // leaves what it doesn't.
 func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) Decision {
 	claim, effect := d.claim, d.claim.Effect
-	switch {
-	case prior.Status == conversion.StatusReversed:
+	if prior.Status == conversion.StatusReversed {
 		return d.reversed(prior)
-	case differs(prior.Sale, claim.Sale):
-		return d.wrongCurrency("sale", claim.Sale.Currency, prior, prior.Sale.Currency)
-	case differs(prior.Received, claim.Received):
-		return d.wrongCurrency("received", claim.Received.Currency, prior, prior.Received.Currency)
-	case differs(prior.Payout, claim.Payout):
-		return d.wrongCurrency("payout", claim.Payout.Currency, prior, prior.Payout.Currency)
+	}
+	for _, amount := range []struct {
+		held, given conversion.Amount
+		adds        bool
+	}{
+		{prior.Sale, claim.Sale, effect.AddSale}, {prior.Received, claim.Received, effect.AddReceived}, {prior.Payout, claim.Payout, effect.AddPayout},
+	} {
+		if differs(amount.held, amount.given) {
+			return d.wrongCurrency(amount.given.Currency, prior, amount.held.Currency)
+		}
+		if _, ok := amount.held.Plus(amount.given); amount.adds && !ok {
+			return d.tooMuch(amount.given, prior, amount.held)
+		}
 	}
 	after := *prior
 	var said []string // what the row changes
 	for _, item := range effect.Items {
 		if differs(prior.Sale, item.Amount) {
-			return d.wrongCurrency("sale", item.Amount.Currency, prior, prior.Sale.Currency)
+			return d.wrongCurrency(item.Amount.Currency, prior, prior.Sale.Currency)
 		}
 	}
 	if len(effect.Items) > 0 {
@@ -137,7 +143,7 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 		return d.leave(conversion.Unchanged, prior, "")
 	}
 	decision := d.apply(conversion.Updated, prior, &after, updateTrace(prior, &after, said, paid))
-	if before, now := keyOf(&prior.Details, prior.Call, prior.KeyedBy, d.policy), keyOf(&after.Details, after.Call, prior.KeyedBy, d.policy); before != now {
+	if before, now := prior.Home(d.policy.Account.ID), after.Home(d.policy.Account.ID); before != now {
 		decision.NewKey = now
 	}
 	return decision
@@ -174,7 +180,7 @@ func reverse(c *conversion.Conversion) {
 // sum is what a given amount makes of one that is held: it replaces, or is added.
 func sum(held, given conversion.Amount, adds bool) conversion.Amount {
 	if adds && held.Given && given.Given {
-		return add(held, given)
+		given, _ = held.Plus(given) // update has seen to it that this is an amount
 	}
 	return given
 }

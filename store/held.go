@@ -24,7 +24,7 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 	}
 	columns := "c." + joinColumns("c", conversionColumns)
 	keys := distinct(query.Keys, func(a, b conversion.Key) int { return bytes.Compare(a[:], b[:]) })
-	var ids []int64
+	ids := slices.Clone(query.Conversions)
 	references := slices.Clone(query.References)
 	for _, name := range query.Names {
 		if name.ID != 0 {
@@ -52,7 +52,7 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 			return nil, fmt.Errorf("find conversions by %s: %w", by.what, err)
 		}
 	}
-	for _, load := range []func(context.Context, querier, *conversion.Held, conversion.HeldQuery) error{loadApplied, loadCopies, loadDone, loadCalls} {
+	for _, load := range []func(context.Context, querier, *conversion.Held, conversion.HeldQuery) error{loadApplied, rewind, loadCopies, loadDone, loadCalls} {
 		if err := load(ctx, q, held, query); err != nil {
 			return nil, err
 		}
@@ -60,15 +60,17 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 	return held, nil
 }
 
+// appliedRow is a row that was applied, by a change of a conversion.
+type appliedRow struct {
+	row        conversion.Fingerprint
+	change     int64
+	conversion *conversion.Conversion
+}
+
 // loadApplied adds the rows that earlier files had and that were applied then.
 func loadApplied(ctx context.Context, q querier, held *conversion.Held, query conversion.HeldQuery) error {
 	fingerprints := distinct(query.Fingerprints, func(a, b conversion.Fingerprint) int { return bytes.Compare(a[:], b[:]) })
-	type applied struct {
-		row        conversion.Fingerprint
-		change     int64
-		conversion *conversion.Conversion
-	}
-	var doubtful []applied // something of their kind was undone
+	var doubtful []appliedRow
 	err := lookup(ctx, q, "v", "SELECT f.fingerprint, f.change, EXISTS (SELECT 1 FROM change u WHERE u.undoes = f.change AND u.undoes <> 0), c."+joinColumns("c", conversionColumns)+
 		" FROM w CROSS JOIN fingerprint f CROSS JOIN change h CROSS JOIN conversion c WHERE f.fingerprint = w.v AND h.id = f.change AND c.id = h.conversion", len(fingerprints),
 		func(row int, into []any) []any { return append(into, fingerprints[row][:]) },
@@ -78,20 +80,16 @@ func loadApplied(ctx context.Context, q querier, held *conversion.Held, query co
 			var undone bool
 			c, err := scanConversion(rows, &seen, &change, &undone)
 			switch {
-			case err != nil:
+			case err != nil || !query.Sees(conversion.UploadOf(change)):
 			case undone:
-				doubtful = append(doubtful, applied{conversion.Fingerprint(seen), change, c})
+				doubtful = append(doubtful, appliedRow{conversion.Fingerprint(seen), change, c})
 			default:
 				held.PutApplied(conversion.Fingerprint(seen), c)
 			}
 			return err
 		})
-	for _, a := range doubtful {
-		undone, failed := isUndone(ctx, q, a.conversion.ID, a.change)
-		err = errors.Join(err, failed)
-		if !undone {
-			held.PutApplied(a.row, a.conversion)
-		}
+	if err == nil {
+		err = putStanding(ctx, q, held, doubtful)
 	}
 	if err != nil {
 		return fmt.Errorf("find applied rows: %w", err)
@@ -99,10 +97,20 @@ func loadApplied(ctx context.Context, q querier, held *conversion.Held, query co
 	return nil
 }
 
-// isUndone reports whether a change of a conversion was taken back.
-func isUndone(ctx context.Context, q querier, id, change int64) (bool, error) {
-	ledger, err := allChanges(ctx, q, id)
-	return conversion.Undone(ledger)[change], err
+// putStanding adds those rows, among some of which something was undone, whose
+// application still stands.
+func putStanding(ctx context.Context, q querier, held *conversion.Held, doubtful []appliedRow) error {
+	var ids []int64
+	for _, a := range doubtful {
+		ids = append(ids, a.conversion.ID)
+	}
+	ledgers, err := ledgersOf(ctx, q, distinct(ids, cmp.Compare[int64]))
+	for _, a := range doubtful {
+		if !conversion.Undone(ledgers[a.conversion.ID])[a.change] {
+			held.PutApplied(a.row, a.conversion)
+		}
+	}
+	return err
 }
 
 // loadDone adds what the upload to undo did by the lines that are asked for, with
@@ -116,30 +124,31 @@ func loadDone(ctx context.Context, q querier, held *conversion.Held, query conve
 	if err != nil {
 		return err
 	}
+	var ids []int64
 	for _, change := range done {
 		held.Done[conversion.LineOf(change.ID)] = change
-		if held.Ledgers[change.Conversion] != nil {
-			continue
+		ids = append(ids, change.Conversion)
+	}
+	ids = distinct(ids, cmp.Compare[int64])
+	if held.Ledgers, err = ledgersOf(ctx, q, ids); err != nil {
+		return err
+	}
+	err = lookup(ctx, q, "v", "SELECT c."+joinColumns("c", conversionColumns)+" FROM w CROSS JOIN conversion c WHERE c.id = w.v", len(ids), intArgs(ids), func(rows *sql.Rows) error {
+		c, err := scanConversion(rows)
+		if err == nil {
+			held.Put(c)
 		}
-		if held.Ledgers[change.Conversion], err = allChanges(ctx, q, change.Conversion); err != nil {
-			return err
-		}
-		c, err := scanConversion(q.QueryRowContext(ctx, "SELECT "+conversionColumns+" FROM conversion WHERE id = $1", change.Conversion))
-		if err != nil {
-			return fmt.Errorf("read conversion %d: %w", change.Conversion, err)
-		}
-		held.Put(c)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read conversions: %w", err)
 	}
 	rows, err := q.QueryContext(ctx, "SELECT "+costColumns+" FROM call_cost WHERE id BETWEEN $1 AND $2", first, last)
 	if err != nil {
 		return fmt.Errorf("read costs of calls: %w", err)
 	}
 	return scanAll(rows, func(rows *sql.Rows) error {
-		var cost conversion.CallCost
-		var before, after sql.NullInt64
-		var was, is string
-		err := rows.Scan(&cost.ID, &cost.Call, &before, &was, &after, &is, &cost.Undoes)
-		cost.Before, cost.After = amount(before, was), amount(after, is)
+		cost, err := scanCost(rows)
 		held.Costs[conversion.LineOf(cost.ID)] = cost
 		return err
 	})
@@ -169,69 +178,19 @@ func (l ledger) Newest(key conversion.Key, but int64) (*conversion.Conversion, e
 	return c, nil
 }
 
-// loadCopies adds what other uploads of the same bytes have applied, and nobody
-// has undone. The first that changed the ledger for a line counts.
-func loadCopies(ctx context.Context, q querier, held *conversion.Held, query conversion.HeldQuery) error {
-	if query.Upload == 0 {
+// rewind has the conversions be as the query wants them.
+func rewind(ctx context.Context, q querier, held *conversion.Held, query conversion.HeldQuery) (err error) {
+	if query.AsOf == 0 {
 		return nil
 	}
-	undone := func(table string) string {
-		return "EXISTS (SELECT 1 FROM " + table + " t WHERE t.undoes <> 0 AND t.undoes BETWEEN other.id * $2 AND other.id * $2 + $3)"
+	var ids []int64
+	for c := range held.Found() {
+		ids = append(ids, c.ID)
 	}
-	rows, err := q.QueryContext(ctx, "SELECT other.id, "+undone("change")+" OR "+undone("call_cost")+` FROM upload u
-		JOIN upload other ON other.account = u.account AND other.digest = u.digest AND other.takes = u.takes
-		WHERE u.id = $1 AND other.id <> u.id AND other.cursor_line > 0 AND other.undoes = 0 AND other.dry_run = 0 ORDER BY other.id`,
-		query.Upload, conversion.MakeID(1, 0), conversion.MaxLine)
-	if err != nil {
-		return fmt.Errorf("find uploads of the same bytes: %w", err)
+	if held.Ledgers, err = ledgersOf(ctx, q, ids); err == nil {
+		held.Rewind(query)
 	}
-	var copies []int64
-	anyUndone := false
-	err = scanAll(rows, func(rows *sql.Rows) error {
-		var id int64
-		var undone bool
-		err := rows.Scan(&id, &undone)
-		copies, anyUndone = append(copies, id), anyUndone || undone
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("find uploads of the same bytes: %w", err)
-	}
-	for _, id := range copies {
-		said, err := appliedLines(ctx, q, id, query, anyUndone)
-		if err != nil {
-			return err
-		}
-		for _, o := range said {
-			known, ok := held.Copies[o.Line]
-			if !ok || known.Verdict == conversion.Unchanged && o.Verdict != conversion.Unchanged {
-				held.Copies[o.Line] = conversion.AppliedLine{Upload: id, Outcome: o}
-			}
-		}
-	}
-	return nil
-}
-
-// appliedLines are what an upload applied of the lines that are asked for. Once
-// something of a file was undone, that the ledger held a row already says nothing
-// any more.
-func appliedLines(ctx context.Context, q querier, upload int64, query conversion.HeldQuery, anyUndone bool) ([]conversion.Outcome, error) {
-	var said []conversion.Outcome
-	first := query.First // or the first line of an order that goes on there
-	err := readOutcomes(ctx, q, upload, query.First, func(outcomes []conversion.Outcome) (bool, error) {
-		for _, o := range outcomes {
-			if o.Line >= query.First && o.Line <= query.Last && o.Verdict.Applied() && (!anyUndone || o.Verdict != conversion.Unchanged) {
-				said = append(said, o)
-				first = min(first, cmp.Or(o.PartOf, first))
-			}
-		}
-		return outcomes[len(outcomes)-1].Line < query.Last, nil
-	})
-	if err != nil || !anyUndone {
-		return said, err
-	}
-	undone, err := undoneOf(ctx, q, conversion.MakeID(upload, first), conversion.MakeID(upload, query.Last))
-	return slices.DeleteFunc(said, func(o conversion.Outcome) bool { return undone[conversion.MakeID(upload, cmp.Or(o.PartOf, o.Line))] }), err
+	return err
 }
 
 // loadCalls adds the calls of the conversions that rows name, and those whose cost
@@ -247,9 +206,16 @@ func loadCalls(ctx context.Context, q querier, held *conversion.Held, query conv
 		}
 	}
 	ids = distinct(ids, cmp.Compare[int64])
-	err := lookup(ctx, q, "v", "SELECT c."+joinColumns("c", callColumns)+" FROM w CROSS JOIN call c WHERE c.id = w.v", len(ids), intArgs(ids),
+	before, err := costsBefore(ctx, q, query, ids)
+	if err != nil {
+		return err
+	}
+	err = lookup(ctx, q, "v", "SELECT c."+joinColumns("c", callColumns)+" FROM w CROSS JOIN call c WHERE c.id = w.v", len(ids), intArgs(ids),
 		func(rows *sql.Rows) error {
 			call, err := scanCall(rows)
+			if cost, later := before[call.ID]; later {
+				call.Cost = cost
+			}
 			if err == nil {
 				held.Calls[call.ID] = &call
 			}
@@ -259,6 +225,29 @@ func loadCalls(ctx context.Context, q querier, held *conversion.Held, query conv
 		return fmt.Errorf("find calls of conversions: %w", err)
 	}
 	return nil
+}
+
+// costsBefore are what those of some calls cost before that have cost something else
+// since the moment that a query wants to see.
+func costsBefore(ctx context.Context, q querier, query conversion.HeldQuery, calls []int64) (map[int64]conversion.Amount, error) {
+	before := map[int64]conversion.Amount{}
+	if query.AsOf == 0 {
+		return before, nil
+	}
+	err := lookup(ctx, q, "v", "SELECT k."+joinColumns("k", costColumns)+" FROM w CROSS JOIN call_cost k WHERE k.call = w.v AND k.id >= "+literal(conversion.MakeID(query.AsOf, 0))+" ORDER BY k.id", len(calls), intArgs(calls), func(rows *sql.Rows) error {
+		cost, err := scanCost(rows)
+		switch _, known := before[cost.Call]; {
+		case conversion.UploadOf(cost.ID) == query.By:
+			before[cost.Call] = cost.After
+		case !known:
+			before[cost.Call] = cost.Before
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find what calls cost: %w", err)
+	}
+	return before, nil
 }
 
 func intArgs(values []int64) func(row int, into []any) []any {

@@ -221,6 +221,14 @@ func saveCosts(ctx context.Context, tx *sql.Tx, costs []conversion.CallCost) err
 	})
 }
 
+func scanCost(row scanner) (cost conversion.CallCost, err error) {
+	var before, after sql.NullInt64
+	var was, is string
+	err = row.Scan(&cost.ID, &cost.Call, &before, &was, &after, &is, &cost.Undoes)
+	cost.Before, cost.After = amount(before, was), amount(after, is)
+	return cost, err
+}
+
 const costColumns = "id, call, before, before_currency, after, after_currency, undoes"
 
 // listedConversions reads conversions with their accounts and the provider's ids
@@ -257,109 +265,6 @@ func (s *Store) ListConversions(ctx context.Context, account string, limit int, 
 		}
 		return each(c, account, callID)
 	})
-}
-
-const changeColumns = "id, conversion, seq, verdict, at_ms, effective, sale_before, sale_after, received_before, received_after, payout_before, payout_after, status_before, status_after, details, rule, undoes"
-
-// changesOf reads changes with the currencies of their conversions.
-var changesOf = "SELECT h." + joinColumns("h", changeColumns) + ", c.sale_currency, c.received_currency, c.payout_currency FROM change h JOIN conversion c ON c.id = h.conversion WHERE "
-
-func scanChange(row scanner, before ...any) (*conversion.Change, error) {
-	var change conversion.Change
-	var verdict, details string
-	var money [6]sql.NullInt64
-	var currency [3]string
-	err := row.Scan(append(before, &change.ID, &change.Conversion, &change.Seq, &verdict, &change.At, &change.Effective,
-		&money[0], &money[1], &money[2], &money[3], &money[4], &money[5], &change.Before.Status, &change.After.Status, &details, &change.Rule, &change.Undoes,
-		&currency[0], &currency[1], &currency[2])...)
-	if err != nil {
-		return nil, err
-	}
-	for _, v := range conversion.Verdicts {
-		if v.String() == verdict {
-			change.Verdict = v
-		}
-	}
-	for i, standing := range []*conversion.Standing{&change.Before, &change.After} {
-		standing.Sale, standing.Received, standing.Payout = amount(money[i], currency[0]), amount(money[2+i], currency[1]), amount(money[4+i], currency[2])
-	}
-	if details != "" {
-		err = json.Unmarshal([]byte(details), &change.Details)
-	}
-	return &change, err
-}
-
-// Changes returns a conversion's ledger entries, oldest first.
-func (s *Store) Changes(ctx context.Context, c *conversion.Conversion) ([]*conversion.Change, error) {
-	return allChanges(ctx, s.read, c.ID)
-}
-
-// allChanges reads a conversion's changes, oldest first.
-func allChanges(ctx context.Context, q querier, id int64) ([]*conversion.Change, error) {
-	first, err := readChanges(ctx, q, changesOf+"h.id = $1", id)
-	if err != nil {
-		return nil, err
-	}
-	later, err := readChanges(ctx, q, changesOf+"h.conversion = $1 AND h.conversion <> h.id ORDER BY h.seq", id)
-	return append(first, later...), err
-}
-
-// ChangesBy returns, by line, what an upload's lines from first to last did to
-// conversions, and which of that was taken back.
-func (s *Store) ChangesBy(ctx context.Context, upload int64, first, last int) (changes map[int]*conversion.Change, undone map[int64]bool, err error) {
-	from, to := conversion.MakeID(upload, first), conversion.MakeID(upload, last)
-	all, err := readChanges(ctx, s.read, changesOf+"h.id BETWEEN $1 AND $2", from, to)
-	if err != nil {
-		return nil, nil, err
-	}
-	changes = map[int]*conversion.Change{}
-	for _, change := range all {
-		changes[conversion.LineOf(change.ID)] = change
-	}
-	undone, err = undoneOf(ctx, s.read, from, to)
-	return changes, undone, err
-}
-
-// undoneOf tells which of the changes between two ids were taken back.
-func undoneOf(ctx context.Context, q querier, from, to int64) (map[int64]bool, error) {
-	doubtful, err := readChanges(ctx, q, changesOf+"h.id BETWEEN $1 AND $2 AND EXISTS (SELECT 1 FROM change u WHERE u.undoes = h.id AND u.undoes <> 0)", from, to)
-	undone := map[int64]bool{}
-	for _, change := range doubtful {
-		gone, failed := isUndone(ctx, q, change.Conversion, change.ID)
-		err = errors.Join(err, failed)
-		if gone {
-			undone[change.ID] = true
-		}
-	}
-	costs, failed := q.QueryContext(ctx, `SELECT u.undoes FROM call_cost u WHERE u.undoes BETWEEN $1 AND $2 AND u.undoes <> 0
-		AND NOT EXISTS (SELECT 1 FROM call_cost r WHERE r.undoes = u.id AND r.undoes <> 0)`, from, to)
-	if err = errors.Join(err, failed); err != nil {
-		return nil, err
-	}
-	return undone, scanAll(costs, func(rows *sql.Rows) error {
-		var id int64
-		err := rows.Scan(&id)
-		undone[id] = true
-		return err
-	})
-}
-
-// readChanges reads the changes that a query finds.
-func readChanges(ctx context.Context, q querier, query string, args ...any) ([]*conversion.Change, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read changes: %w", err)
-	}
-	var changes []*conversion.Change
-	err = scanAll(rows, func(rows *sql.Rows) error {
-		change, err := scanChange(rows)
-		changes = append(changes, change)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read changes: %w", err)
-	}
-	return changes, nil
 }
 
 // joinColumns puts a table's name before every column but the first.

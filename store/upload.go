@@ -124,6 +124,20 @@ func (s *Store) SaveDerived(ctx context.Context, u *conversion.Upload) error {
 	return s.inTx(ctx, "save upload", func(tx *sql.Tx) error { return insertUpload(ctx, tx, u) })
 }
 
+// Family returns the uploads that share an upload's bytes because they take another
+// of them back or decide it again, with the first of them and itself, oldest first.
+func (s *Store) Family(ctx context.Context, upload int64) (family []*conversion.Upload, err error) {
+	err = s.eachUpload(ctx, func(u *conversion.Upload) error { family = append(family, u); return nil }, `id IN (
+		WITH RECURSIVE up (id, of) AS (
+			SELECT id, undoes + replays FROM upload WHERE id = $1
+			UNION SELECT u.id, u.undoes + u.replays FROM up JOIN upload u ON u.id = up.of),
+		down (id) AS (
+			SELECT id FROM up WHERE of = 0
+			UNION SELECT u.id FROM down JOIN upload u ON u.undoes + u.replays = down.id AND u.undoes + u.replays > 0)
+		SELECT id FROM down) ORDER BY id`, upload)
+	return family, err
+}
+
 // OpenUpload reads an upload's bytes back, part by part; of one that takes another
 // back or decides it again, that one's.
 func (s *Store) OpenUpload(ctx context.Context, upload int64) func() (io.ReadCloser, error) {

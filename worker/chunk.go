@@ -37,7 +37,7 @@ type chunkReader struct {
 	claims    *ingest.Claims
 	policy    matcher.Policy
 	after     int // lines up to this one are decided already
-	kept      map[int]conversion.Outcome
+	again     again
 	identical map[conversion.Fingerprint]int
 	explained int // rows whose near misses were looked for
 }
@@ -85,7 +85,9 @@ func (r *chunkReader) read() (*chunk, error) {
 		}
 		if claim.Line > r.after {
 			c.rows = append(c.rows, next)
-			c.rows[len(c.rows)-1].kept = r.keptOf(&claim)
+			if c.rows[len(c.rows)-1].kept, err = r.keptOf(&claim); err != nil {
+				return nil, err
+			}
 		} else {
 			begin = r.claims.Offset()
 		}
@@ -94,17 +96,11 @@ func (r *chunkReader) read() (*chunk, error) {
 }
 
 // keptOf are the outcomes of a claim's lines, if it is not to be decided.
-func (r *chunkReader) keptOf(claim *conversion.Claim) []conversion.Outcome {
-	if r.kept == nil {
-		return nil
+func (r *chunkReader) keptOf(claim *conversion.Claim) ([]conversion.Outcome, error) {
+	if r.again.kept == nil {
+		return nil, nil
 	}
-	var kept []conversion.Outcome
-	for _, line := range append([]int{claim.Line}, claim.Others...) {
-		if outcome, ok := r.kept[line]; ok {
-			kept = append(kept, outcome)
-		}
-	}
-	return kept
+	return r.again.kept(append([]int{claim.Line}, claim.Others...))
 }
 
 // fingerprint tells a row from the identical ones before it in the file, where
@@ -113,10 +109,10 @@ func (r *chunkReader) fingerprint(claim *conversion.Claim) conversion.Fingerprin
 	if !matcher.Adds(claim, r.policy) {
 		return conversion.Fingerprint{}
 	}
-	content := matcher.Fingerprint(claim, r.policy.Account.ID, 0)
+	content := claim.Fingerprint(r.policy.Account.ID, 0)
 	r.identical[content]++
 	if n := r.identical[content]; n > 1 {
-		return matcher.Fingerprint(claim, r.policy.Account.ID, n-1)
+		return claim.Fingerprint(r.policy.Account.ID, n-1)
 	}
 	return content
 }

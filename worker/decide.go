@@ -63,19 +63,30 @@ func (w *Worker) Decide(ctx context.Context, upload *conversion.Upload) error {
 // decideRows decides a table's rows by chunks: one goroutine reads and matches,
 // the other decides and writes. At most a few chunks are in flight.
 func (w *Worker) decideRows(ctx context.Context, upload *conversion.Upload, account *conversion.Account, table *ingest.Table) error {
-	return w.decideBy(ctx, upload, w.policy(upload, account, table, upload.ReceivedAt), table, nil)
+	return w.decideBy(ctx, upload, w.policy(upload, account, table, upload.ReceivedAt), table, again{})
 }
 
-// decideBy decides a table's rows by a policy; those that kept has an outcome for
-// have that.
-func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, table *ingest.Table, kept map[int]conversion.Outcome) error {
+// again says what there is to know of rows that are decided again.
+type again struct {
+	// kept gives the outcomes of lines that are not to be decided, none if they are.
+	kept func(lines []int) ([]conversion.Outcome, error)
+	// asOf, if set, has the ledger be as that upload found it, who may have touched the
+	// conversions of touched.
+	asOf    int64
+	touched func(ctx context.Context, first, last int) ([]int64, error)
+	// noCopies are uploads of the same bytes that are decided again by this one.
+	noCopies []int64
+}
+
+// decideBy decides a table's rows by a policy.
+func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, table *ingest.Table, how again) error {
 	claims, err := table.Claims(ctx)
 	if err != nil {
 		return err
 	}
 	defer claims.Close()
 	reader := &chunkReader{
-		worker: w, upload: upload, claims: claims, after: upload.Cursor, policy: policy, kept: kept,
+		worker: w, upload: upload, claims: claims, after: upload.Cursor, policy: policy, again: how,
 		identical: map[conversion.Fingerprint]int{},
 	}
 	var diagnosis matcher.Diagnosis
@@ -90,7 +101,7 @@ func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy
 	})
 	both.Go(func() error {
 		for c := range chunks {
-			if err := w.settle(ctx, upload, reader.policy, c, &diagnosis); err != nil {
+			if err := w.settle(ctx, upload, reader.policy, c, &diagnosis, how); err != nil {
 				return err
 			}
 			if w.Progress != nil {
@@ -127,10 +138,14 @@ func (w *Worker) recallDiagnosis(ctx context.Context, upload *conversion.Upload,
 
 // settle decides a chunk's rows one after another against what the ledger holds,
 // and saves what they come to.
-func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, c *chunk, diagnosis *matcher.Diagnosis) error {
+func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, c *chunk, diagnosis *matcher.Diagnosis, how again) error {
 	failpoint("settle-before")
+	query := heldQuery(upload, c)
+	if err := how.refine(ctx, &query, c); err != nil {
+		return err
+	}
 	var settled *conversion.Settlement
-	err := w.Store.Settle(ctx, heldQuery(upload, c), func(held *conversion.Held) (*conversion.Settlement, error) {
+	err := w.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
 		s := newSettling(upload, policy, held)
 		for i := range c.rows {
 			if err := s.add(&c.rows[i]); err != nil {
@@ -154,8 +169,17 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 	return nil
 }
 
+// refine asks for what rows that are decided again are decided against.
+func (a *again) refine(ctx context.Context, query *conversion.HeldQuery, c *chunk) (err error) {
+	query.NoCopies = a.noCopies
+	if query.AsOf = a.asOf; a.asOf != 0 && len(c.rows) > 0 {
+		query.Conversions, err = a.touched(ctx, c.rows[0].claim.Line, c.rows[len(c.rows)-1].claim.LastLine())
+	}
+	return err
+}
+
 func heldQuery(upload *conversion.Upload, c *chunk) conversion.HeldQuery {
-	query := conversion.HeldQuery{Account: upload.Account}
+	query := conversion.HeldQuery{Account: upload.Account, By: upload.ID}
 	if !upload.Again && len(c.rows) > 0 {
 		query.Upload, query.First, query.Last = upload.ID, c.rows[0].claim.Line, c.rows[len(c.rows)-1].claim.LastLine()
 	}

@@ -829,8 +829,8 @@ func (p *past) takeBack(of *conversion.Upload, keep bool) (undo *conversion.Uplo
 // nothing differs), what differs, and what the replay says.
 func (p *past) decideAgain(of *conversion.Upload, keep bool) (again *conversion.Upload, differs []worker.Difference, said []conversion.Outcome) {
 	p.t.Helper()
-	err := p.Replay(p.t.Context(), of, keep, func(w *worker.Worker, u *conversion.Upload, found []worker.Difference) error {
-		if again, differs = u, found; u != nil {
+	err := p.Replay(p.t.Context(), of, keep, func(w *worker.Worker, u *conversion.Upload, found worker.Comparison) error {
+		if again, differs = u, found.Differences; u != nil {
 			said = p.outcomesIn(w.Store, u.ID)
 		}
 		return nil
@@ -1061,7 +1061,7 @@ func (p *past) undo(s step) {
 func (p *past) wantNeither(of *conversion.Upload) {
 	p.t.Helper()
 	undone := p.Undo(p.t.Context(), of, true, func(*worker.Worker, *conversion.Upload) error { return nil })
-	replayed := p.Replay(p.t.Context(), of, true, func(*worker.Worker, *conversion.Upload, []worker.Difference) error { return nil })
+	replayed := p.Replay(p.t.Context(), of, true, func(*worker.Worker, *conversion.Upload, worker.Comparison) error { return nil })
 	if !errors.Is(undone, worker.ErrCannotUndo) || !errors.Is(replayed, worker.ErrCannotUndo) {
 		p.t.Errorf("upload %d was a dry run; its undo says %v and its replay %v", of.ID, undone, replayed)
 	}
@@ -1209,13 +1209,13 @@ func (p *past) wantPartlyTakenBack(of *conversion.Upload, d deeds, taken []*conv
 		case len(mine) == 0:
 		case len(others) == 0 && len(kept) == len(mine):
 			want = mine[0][0]
-		case name == "payout" && added(taken) && added(d.others):
+		case name == "payout" && p.added(taken) && p.added(d.others):
 			now, before := minorOf(was[name]), int64(0)
 			for _, m := range mine {
 				before += minorOf(m[1]) - minorOf(m[0])
 			}
 			want = conversion.Cents(now-before, d.before.Payout.Currency).String()
-		case name == "payout_by" && added(taken):
+		case name == "payout_by" && p.added(taken):
 		case len(kept) != len(mine):
 			continue // what stays of the upload may be what it gave
 		default:
@@ -1227,9 +1227,27 @@ func (p *past) wantPartlyTakenBack(of *conversion.Upload, d deeds, taken []*conv
 	}
 }
 
-func added(changes []*conversion.Change) bool {
+// added reports whether changes of a conversion did nothing to its payout but add to
+// it, or take off what was added.
+func (p *past) added(changes []*conversion.Change) bool {
+	p.t.Helper()
+	if len(changes) == 0 {
+		return true
+	}
+	ledger, err := p.db.Changes(p.t.Context(), &conversion.Conversion{ID: changes[0].Conversion})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	byID := map[int64]*conversion.Change{}
+	for _, c := range ledger {
+		byID[c.ID] = c
+	}
 	return !slices.ContainsFunc(changes, func(c *conversion.Change) bool {
-		return touches(c, "payout") && c.Verdict != conversion.Incremented
+		first := c
+		for first.Undoes != 0 {
+			first = byID[first.Undoes]
+		}
+		return touches(c, "payout") && first.Verdict != conversion.Incremented
 	})
 }
 
@@ -1310,7 +1328,7 @@ func (p *past) replay(s step) {
 func (p *past) wantNoReplay(of *conversion.Upload) {
 	p.t.Helper()
 	before := p.stands()
-	err := p.Replay(p.t.Context(), of, true, func(*worker.Worker, *conversion.Upload, []worker.Difference) error { return nil })
+	err := p.Replay(p.t.Context(), of, true, func(*worker.Worker, *conversion.Upload, worker.Comparison) error { return nil })
 	if err != nil && !errors.Is(err, worker.ErrCannotUndo) {
 		p.t.Fatal(err)
 	}
@@ -1549,7 +1567,7 @@ func TestHistoryFound(t *testing.T) {
 		{"the replay of an undo decides nothing", nil, func(b *bench) {
 			b.deliver("ten.csv", sold("10.00"))
 			undo, _ := b.undo(1, true)
-			err := b.Replay(b.t.Context(), undo, true, func(*worker.Worker, *conversion.Upload, []worker.Difference) error { return nil })
+			err := b.Replay(b.t.Context(), undo, true, func(*worker.Worker, *conversion.Upload, worker.Comparison) error { return nil })
 			if err != nil && !errors.Is(err, worker.ErrCannotUndo) {
 				b.t.Fatal(err)
 			}
@@ -1569,6 +1587,60 @@ func TestHistoryFound(t *testing.T) {
 			if got := b.standings(); !slices.Equal(got, []string{"C0, payout 50.00"}) {
 				b.t.Errorf("held are %v, want a payout of 50.00", got)
 			}
+		}},
+		{"a replay of a replay leaves what the first left", createsAll, func(b *bench) {
+			b.deliver("1.csv", table(line(0, "R0", "S", "10.00"), line(1, "R1", "L", "20.00")))
+			b.account.Payouts = append([]conversion.PayoutRule{{ReasonCodes: []string{"L"}, Fixed: conversion.Cents(500, "USD")}}, b.account.Payouts...)
+			first, _ := b.replay(1, true)
+			b.wantVerdicts(first.ID, "unchanged created")
+			for _, of := range []int64{first.ID, 1} {
+				if next, differs := b.replay(of, true); next != nil {
+					b.t.Errorf("the next replay, of upload %d, found %+v", of, differs)
+				}
+			}
+			b.wantSales("C0=10.00", "C1=20.00")
+		}},
+		{"a replay leaves what stands in its way to the upload, whatever is replayed next", nil, func(b *bench) {
+			b.deliver("1.csv", table(line(0, "R0", "S", "10.00"), line(0, "R0", "S", "10.00"), line(1, "R1", "S", "20.00")))
+			b.deliver("2.csv", table(line(0, "R0", "S", "12.00")))
+			b.account.Payouts = []conversion.PayoutRule{{Fixed: conversion.Cents(300, "USD")}}
+			first, _ := b.replay(1, true)
+			b.wantVerdicts(first.ID, "rejected:undo_conflict unchanged created")
+			b.replay(first.ID, true)
+			b.replay(1, true)
+			b.wantSales("C0=12.00", "C1=20.00")
+		}},
+		{"a replay of a replay that was undone decides the rows again", nil, func(b *bench) {
+			b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))
+			b.account.Payouts = []conversion.PayoutRule{{Fixed: conversion.Cents(300, "USD")}}
+			first, _ := b.replay(1, true)
+			b.undo(first.ID, true)
+			b.wantSales()
+			b.replay(1, true)
+			b.wantSales("C0=10.00")
+		}},
+		{"a replay under the same rules finds nothing, whatever came since", nil, func(b *bench) {
+			b.deliver("ten.csv", sold("10.00"))
+			b.deliver("twenty.csv", sold("20.00"))
+			if again, differs := b.replay(1, true); again != nil || differs != nil {
+				b.t.Errorf("the replay found %+v", differs)
+			}
+			b.wantSales("C0=20.00")
+		}},
+		{"a replay under the same rules leaves marks alone", func(a *conversion.Account) { a.Duplicates.Mode = conversion.ModeCreateMarked }, func(b *bench) {
+			b.deliver("ten.csv", sold("10.00"))
+			b.deliver("twenty.csv", sold("20.00"))
+			if again, differs := b.replay(1, true); again != nil || differs != nil {
+				b.t.Errorf("the replay found %+v", differs)
+			}
+		}},
+		{"what a file had found unchanged counts no more once that is undone", nil, func(b *bench) {
+			b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))
+			content := table(line(0, "R0", "S", "10.00"), line(1, "R1", "S", "20.00"))
+			b.wantVerdicts(b.deliver("2.csv", content).ID, "unchanged created")
+			b.undo(1, true)
+			b.wantVerdicts(b.deliver("2.csv", content).ID, "created unchanged")
+			b.wantSales("C0=10.00", "C1=20.00")
 		}},
 		{"an undo that takes nothing back changes nothing for the file", nil, func(b *bench) {
 			b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))

@@ -147,6 +147,9 @@ func (s *settling) named(r *row) ([]*conversion.Conversion, *conversion.Call) {
 
 // keep keeps what a decision does to a conversion.
 func (s *settling) keep(decision matcher.Decision) error {
+	if decision.NewKey == (conversion.Key{}) && s.held.Astray(decision.Conversion) {
+		decision.NewKey = decision.Conversion.Key // which finds a free place
+	}
 	if decision.NewKey != (conversion.Key{}) {
 		if err := s.held.Rekey(decision.Conversion, decision.NewKey); err != nil {
 			return err

@@ -34,7 +34,7 @@ func (w *Worker) Undo(ctx context.Context, of *conversion.Upload, keep bool, sho
 		if err := within.stopWaiting(ctx, of, "The upload was undone before the row's call came."); err != nil {
 			return false, err
 		}
-		if _, err := within.takeBack(ctx, undo, of, account, nil); err != nil {
+		if _, err := within.takeBack(ctx, undo, of, account, func(int) bool { return true }); err != nil {
 			return false, err
 		}
 		if err := within.end(ctx, undo, true); err != nil {
@@ -103,9 +103,9 @@ func (w *Worker) stopWaiting(ctx context.Context, of *conversion.Upload, why str
 	})
 }
 
-// takeBack takes back what some of an upload's lines did (all, if only is nil), in
-// the opposite order, and returns the lines where something stands in the way.
-func (w *Worker) takeBack(ctx context.Context, undo, of *conversion.Upload, account *conversion.Account, only map[int]bool) (blocked map[int]conversion.Outcome, err error) {
+// takeBack takes back what those of an upload's lines did that take says, in the
+// opposite order, and returns the lines where something stands in the way.
+func (w *Worker) takeBack(ctx context.Context, undo, of *conversion.Upload, account *conversion.Account, take func(line int) bool) (blocked map[int]conversion.Outcome, err error) {
 	blocked = map[int]conversion.Outcome{}
 	policy := matcher.Policy{Account: account, Now: w.now()}
 	forward, err := w.tookBack(ctx, of)
@@ -123,14 +123,17 @@ func (w *Worker) takeBack(ctx context.Context, undo, of *conversion.Upload, acco
 					i = n
 				}
 				o := outcomes[i]
-				taken[i] = conversion.Outcome{Line: o.Line, PartOf: o.PartOf, Verdict: conversion.Unchanged, ConversionID: o.ConversionID, Message: "Left as it was."}
-				if only == nil || only[o.Line] {
+				taken[i] = conversion.Outcome{Line: o.Line, PartOf: o.PartOf, Verdict: conversion.Unchanged, ConversionID: o.ConversionID, Message: "Left as it was.", DecidedBy: of.ID}
+				if take(o.Line) {
 					if taken[i], err = taking.line(o); err != nil {
 						return nil, err
 					}
 				}
-				if taken[i].Verdict == conversion.Rejected {
-					blocked[o.Line] = taken[i]
+			}
+			shareBlocks(taken)
+			for _, o := range taken {
+				if o.Verdict == conversion.Rejected {
+					blocked[o.Line] = o
 				}
 			}
 			taking.note(taken...)
@@ -140,6 +143,19 @@ func (w *Worker) takeBack(ctx context.Context, undo, of *conversion.Upload, acco
 		})
 	})
 	return blocked, err
+}
+
+// shareBlocks has what stands in the way of an order stand in the way of all its
+// rows.
+func shareBlocks(taken []conversion.Outcome) {
+	first := map[int]*conversion.Outcome{}
+	for i := range taken {
+		o := &taken[i]
+		first[o.Line] = o
+		if head := first[o.PartOf]; o.PartOf != 0 && head != nil && head.Verdict == conversion.Rejected {
+			o.Verdict, o.Code, o.Message = head.Verdict, head.Code, o.Message+" "+head.Message
+		}
+	}
 }
 
 // tookBack reports whether an upload's lines were done from the last one to the

@@ -33,8 +33,8 @@ func (b *bench) undo(of int64, keep bool) (undo *conversion.Upload, verdicts str
 // replay decides an upload again and returns what differs.
 func (b *bench) replay(of int64, keep bool) (again *conversion.Upload, differences []worker.Difference) {
 	b.t.Helper()
-	err := b.Replay(b.t.Context(), b.upload(of), keep, func(_ *worker.Worker, u *conversion.Upload, found []worker.Difference) error {
-		again, differences = u, found
+	err := b.Replay(b.t.Context(), b.upload(of), keep, func(_ *worker.Worker, u *conversion.Upload, found worker.Comparison) error {
+		again, differences = u, found.Differences
 		return nil
 	})
 	if err != nil {
@@ -242,10 +242,10 @@ func TestReplayLeavesWhatOthersChanged(t *testing.T) {
 	b.know(0, 2)
 	b.deliver("1.csv", table(line(0, "R0", "S", "10.00"), line(1, "R1", "S", "20.00")))
 	b.deliver("2.csv", table(line(0, "R0", "S", "12.00")))
-	b.account.Payouts = []conversion.PayoutRule{{Fixed: conversion.Cents(100, "USD")}}
+	b.account.Payouts = []conversion.PayoutRule{{Fixed: conversion.Cents(300, "USD")}}
 	again, _ := b.replay(1, true)
 	b.wantVerdicts(again.ID, "rejected:undo_conflict created")
-	if got, want := b.standings(), []string{"C0, sale 12.00, payout 1.20, reason S", "C1, sale 20.00, payout 1.00, reason S"}; !slices.Equal(got, want) {
+	if got, want := b.standings(), []string{"C0, sale 12.00, payout 1.20, reason S", "C1, sale 20.00, payout 3.00, reason S"}; !slices.Equal(got, want) {
 		t.Errorf("held are %v, want %v", got, want)
 	}
 	b.check()

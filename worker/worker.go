@@ -24,6 +24,7 @@ type Store interface {
 	Upload(ctx context.Context, id int64) (*conversion.Upload, error)
 	EarlierOfStem(ctx context.Context, u *conversion.Upload) (bool, error)
 	OpenUpload(ctx context.Context, id int64) func() (io.ReadCloser, error)
+	Family(ctx context.Context, upload int64) ([]*conversion.Upload, error)
 	SaveDerived(ctx context.Context, u *conversion.Upload) error
 	ChangesBy(ctx context.Context, upload int64, first, last int) (changes map[int]*conversion.Change, undone map[int64]bool, err error)
 	UploadsToDecide(ctx context.Context, each func(*conversion.Upload) error) error

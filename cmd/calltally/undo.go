@@ -76,11 +76,11 @@ func (c *uploadsReplayCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
-	var differences []worker.Difference
+	var compared worker.Comparison
 	replay := func(keep bool) (*conversion.Upload, error) {
 		var made *conversion.Upload
-		err := app.worker.Replay(g.ctx, upload, keep, func(_ *worker.Worker, u *conversion.Upload, found []worker.Difference) error {
-			made, differences = u, found
+		err := app.worker.Replay(g.ctx, upload, keep, func(_ *worker.Worker, u *conversion.Upload, found worker.Comparison) error {
+			made, compared = u, found
 			return nil
 		})
 		return made, asUsage(err)
@@ -90,7 +90,7 @@ func (c *uploadsReplayCommand) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	if err := printDifferences(g, upload, differences, c.DryRun); err != nil || made == nil || c.DryRun {
+	if err := printComparison(g, upload, compared, c.DryRun); err != nil || made == nil || c.DryRun {
 		return err
 	}
 	if ask {
@@ -199,31 +199,33 @@ type differenceJSON struct {
 	Is   outcomeJSON `json:"is"`
 }
 
-// printDifferences prints what a replay changes, line by line.
-func printDifferences(g *globals, of *conversion.Upload, found []worker.Difference, dry bool) error {
+// printComparison prints what a replay changes, line by line.
+func printComparison(g *globals, of *conversion.Upload, found worker.Comparison, dry bool) error {
 	if g.JSON {
 		all := []differenceJSON{}
-		for _, d := range found {
+		for _, d := range found.Differences {
 			all = append(all, differenceJSON{d.Was.Line, outcomeOf(&d.Was), outcomeOf(&d.Is)})
 		}
-		return printJSON(g.stdout, map[string]any{"upload": of.ID, "dry_run": dry, "differences": all})
+		return printJSON(g.stdout, map[string]any{"upload": of.ID, "dry_run": dry, "lines": found.Lines, "differences": all, "elsewhere": append([]int64{}, found.Elsewhere...)})
 	}
-	if len(found) == 0 {
-		_, err := fmt.Fprintf(g.stdout, "Upload %d comes to the same again: nothing changes.\n", of.ID)
-		return err
+	switch {
+	case found.Lines == 0:
+		fmt.Fprintf(g.stdout, "Upload %d comes to the same again: nothing changes.\n", of.ID)
+	case dry:
+		fmt.Fprintf(g.stdout, "Upload %d, decided again: %s would come to other things (a dry run:\nnothing was changed).\n\n", of.ID, conversion.Count(found.Lines, "line"))
+	default:
+		fmt.Fprintf(g.stdout, "Upload %d, decided again: %s came to other things.\n\n", of.ID, conversion.Count(found.Lines, "line"))
 	}
-	what := "came to other things"
-	if dry {
-		what = "would come to other things (a dry run: nothing was changed)"
-	}
-	fmt.Fprintf(g.stdout, "Upload %d, decided again: %s %s.\n\n", of.ID, conversion.Count(len(found), "line"), what)
 	const most = 20
-	for i, d := range found {
+	for i, d := range found.Differences {
 		if i == most {
-			fmt.Fprintf(g.stdout, "… and %d more\n", len(found)-most)
+			fmt.Fprintf(g.stdout, "… and %d more\n", found.Lines-most)
 			break
 		}
 		fmt.Fprintf(g.stdout, "Line %d\n  was  %s\n  is   %s\n", d.Was.Line, report.Wrap(78, 7, inShort(&d.Was)), report.Wrap(78, 7, inShort(&d.Is)))
+	}
+	for _, id := range found.Elsewhere {
+		fmt.Fprintf(g.stdout, "Some of its lines were decided as part of upload %d since: replay that one for\nthem.\n", id)
 	}
 	_, err := fmt.Fprintln(g.stdout)
 	return err

@@ -42,6 +42,7 @@ CREATE TABLE call_cost (
     after_currency  TEXT NOT NULL,
     undoes          INTEGER NOT NULL -- the entry that it takes back; 0 for none
 ) STRICT;
+CREATE INDEX call_cost_by_call ON call_cost (call);
 CREATE INDEX call_cost_by_undone ON call_cost (undoes) WHERE undoes <> 0;
 
 -- Call log entries that a later entry has replaced. Seen again, they say nothing.
@@ -86,7 +87,7 @@ CREATE INDEX upload_to_decide ON upload (id) WHERE state IN ('received', 'decidi
 CREATE INDEX upload_by_digest ON upload (account, digest);
 CREATE INDEX upload_by_stem ON upload (source, stem);
 CREATE INDEX upload_waiting ON upload (id) WHERE waiting > 0;
-CREATE INDEX upload_undoing ON upload (undoes) WHERE undoes > 0;
+CREATE INDEX upload_derived ON upload ((undoes + replays)) WHERE undoes + replays > 0;
 
 -- An upload's bytes as they came, in parts of equal size.
 CREATE TABLE upload_part (
