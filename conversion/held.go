@@ -21,6 +21,8 @@ type HeldQuery struct {
 	// newest conversion rows mean.
 	Names []Name
 	Calls []int64
+	// TheirCalls asks for the calls of the conversions that are found.
+	TheirCalls bool
 	// Upload, if set, asks what other uploads of its bytes have applied of the
 	// lines from First to Last, but for those that are no Copies of it.
 	Upload      int64
@@ -186,6 +188,18 @@ func (h *Held) Found() iter.Seq[*Conversion] { return maps.Values(h.conversions)
 
 // Latest is the newest conversion under a key; nil for none.
 func (h *Held) Latest(key Key) *Conversion { return h.conversions[h.byKey[key]] }
+
+// Newest is the newest conversion under a key that was not asked for.
+func (h *Held) Newest(key Key) (*Conversion, error) {
+	if c := h.Latest(key); c != nil || h.astray != nil { // as of then it was touched or is unknown
+		return c, nil
+	}
+	c, err := h.Ledger.Newest(key, 0)
+	if c != nil {
+		h.Put(c)
+	}
+	return c, err
+}
 
 // Referenced is the newest conversion with a reference id; nil for none.
 func (h *Held) Referenced(id string) *Conversion {

@@ -38,6 +38,20 @@ type Claim struct {
 	CallCost Amount
 }
 
+// Labels are what a file calls what its rows say: its columns' names, as messages
+// show them.
+type Labels struct{ Start, Caller, Event, Reference, EventID, Currency, Sale, Received, Payout string }
+
+// Each calls f for every label.
+func (l *Labels) Each(f func(label *string)) {
+	for _, label := range []*string{&l.Start, &l.Caller, &l.Event, &l.Reference, &l.EventID, &l.Currency, &l.Sale, &l.Received, &l.Payout} {
+		f(label)
+	}
+}
+
+// OurLabels are our own names, as in the invoca dialect where it has one.
+var OurLabels = Labels{"start_time", "calling_phone_number", "event_time", "reference_id", "event_id", "sale_currency", "sale_amount", "received", "payout"}
+
 // LastLine is the last line that the claim was made from.
 func (c *Claim) LastLine() int {
 	if n := len(c.Others); n > 0 {
@@ -105,7 +119,7 @@ type ItemChange struct {
 // Adds reports whether applying the same claim twice is more than applying it
 // once.
 func (e Effect) Adds() bool {
-	return e.AddSale || e.AddReceived || e.AddPayout || e.Link || e.Note != ""
+	return e.AddSale || e.AddReceived || e.AddPayout || e.Note != ""
 }
 
 // EffectiveOn says which day a change counts from.

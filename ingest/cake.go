@@ -3,6 +3,7 @@ package ingest
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"calltally/conversion"
 )
@@ -29,6 +30,9 @@ var cake = &Dialect{
 		{"effective_date_option", nil, KindOption, "The day that the change counts from: today, conversion_date or custom; if blank, today."},
 		{"custom_date", nil, KindText, "That day as MM/DD/YYYY HH:MM:SS, for custom."},
 		{"note_to_append", []string{"note"}, KindText, "A note for the conversion."},
+	},
+	labels: func(l *conversion.Labels) {
+		l.Reference, l.Sale, l.Currency = "transaction_id", "received", "currency"
 	},
 	claim: (*rowParser).cake,
 }
@@ -168,12 +172,25 @@ func (p *rowParser) effective() (conversion.EffectiveOn, int) {
 		p.fault(conversion.OptionMissing, "custom_date", "", "effective_date_option is custom, but %s is blank. Fill in the day, such as 03/31/2026 00:00:00.", p.label("custom_date"))
 		return on, 0
 	}
-	reader := p.table.times
-	reader.Order = conversion.DateOrderMDY
-	when, err := reader.Read(text)
-	if err != nil {
+	day, ok := p.day(text)
+	if !ok {
 		p.fault(conversion.OptionInvalid, "custom_date", text, "%s is %q, which is no moment such as 03/31/2026 00:00:00. Correct it.", p.label("custom_date"), text)
 		return on, 0
 	}
-	return on, p.account.Day(when.First.From)
+	return on, day
+}
+
+// day reads a day that may have a time, month first: the day that is written, on
+// whatever clock, unless its offset says which.
+func (p *rowParser) day(text string) (day int, ok bool) {
+	reader := conversion.TimeReader{Zone: time.UTC, Order: conversion.DateOrderMDY}
+	when, err := reader.Read(text)
+	if err != nil {
+		text += " 00:00:00"
+		when, err = reader.Read(text)
+	}
+	if conversion.ReadEvidence(text).Zoneless {
+		return conversion.DayOf(when.First.From.Time().UTC()), err == nil
+	}
+	return p.account.Day(when.First.From), err == nil
 }

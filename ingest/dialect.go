@@ -60,6 +60,9 @@ type Dialect struct {
 	claim func(*rowParser) conversion.Claim
 	order func(*rowParser, []sentRow) conversion.Claim
 	call  func(*rowParser) (conversion.Call, bool)
+	// labels puts the dialect's own names of columns where they aren't ours; nil if
+	// they are.
+	labels func(*conversion.Labels)
 }
 
 // Requirement is something that a file must say.

@@ -253,6 +253,85 @@ func TestRowsOfAnOrderThatSayOtherwise(t *testing.T) {
 	}
 }
 
+// What an order's further rows leave blank is as in its first, and rows of one OrderId
+// that may be of one order stand together or not at all.
+func TestRowsOfAnOrderThatLeaveCellsBlank(t *testing.T) {
+	const head = "CampaignId,EventTypeId,EventTypeCode,EventDate,OrderId,MediaId,ItemSku,ItemQuantity,ItemPrice\n"
+	claims := goodClaims(t, head+"1,7,,NOW,O1,4,A,1,5\n1,,,NOW,O1,4,B,1,6\n,,,,O1,,C,1,7\n1,8,,NOW,O1,4,D,1,8\n")
+	if len(claims) != 2 || claims[0].SKUs != "A,B,C" || claims[0].Sale.String() != "18.00" || claims[1].SKUs != "D" {
+		t.Errorf("got %+v", claims)
+	}
+	for name, content := range map[string]string{
+		"the first is blank":                      "1,,,NOW,O1,4,A,1,5\n1,7,,NOW,O1,4,B,1,6\n",
+		"another order stands between":            "1,7,,NOW,O1,4,A,1,5\n1,7,,NOW,O2,4,X,1,5\n1,,,NOW,O1,4,B,1,6\n",
+		"a row that can't be taken apart between": "1,7,,NOW,O1,4,A,1,5\n1\n1,,,NOW,O1,4,B,1,6\n",
+	} {
+		_, rejections := readClaims(t, survey(t, head+content))
+		for i, rejection := range rejections {
+			if between := i == 1 && len(rejections) == 3; (rejection == nil) != (between && strings.Contains(content, "O2")) {
+				t.Errorf("%s: row %d: %v", name, i+1, rejection)
+			}
+		}
+	}
+}
+
+// Amounts that are more than can be held are refused, never wrapped around.
+func TestAmountsBeyondAllBounds(t *testing.T) {
+	const head = "CampaignId,EventTypeId,EventDate,OrderId,MediaId,ItemSku,ItemQuantity,ItemPrice,ItemSubTotal,ItemDiscount\n1,2,NOW,3,4,"
+	for name, row := range map[string]string{
+		"a price many times":    "A,1000000,90000000000000,,\n",
+		"a discount many times": "A,1000000,,1.00,90000000000000\n",
+		"the sum of items":      "A,1,90000000000000,,\n1,2,NOW,3,4,B,1,90000000000000,,\n",
+	} {
+		_, rejections := readClaims(t, survey(t, head+row, types("2")))
+		if rejections[0] == nil || rejections[0].Faults[0].Code != conversion.AmountInvalid {
+			t.Errorf("%s: %v", name, rejections[0])
+		}
+	}
+}
+
+// Files that two dialects could read are taken for the one that reads the money, or
+// refused.
+func TestHeadersOfTwoDialects(t *testing.T) {
+	if got := survey(t, "CampaignId,ActionTrackerId,EventDate,OrderId,ClickId,Amount,Reason\n").Reading.Dialect; got != "impact-modify" {
+		t.Errorf("a reversal with what its order had is read as %s", got)
+	}
+	refusal := refusalOf(t, "CampaignId,ActionTrackerId,EventDate,OrderId,OrderSubTotalPostDiscount,Amount,Reason\n")
+	if want := `header_missing: Line 1 can be the header of two kinds of file: "Amount" is a column of impact-modify, "OrderSubTotalPostDiscount" one of impact. Take out the one that doesn't belong, or have the dialect set for your account.`; refusal.Error() != want {
+		t.Errorf("got  %s\nwant %s", refusal.Error(), want)
+	}
+	mapped := mapping(map[string]string{"Click ID": "click_id"})
+	if got := survey(t, "Click ID,type,payout\n", mapped).Reading.Dialect; got != "redtrack" {
+		t.Errorf("with Click ID mapped to its own name, RedTrack's file is read as %s", got)
+	}
+	if claims := goodClaims(t, "Click ID,sale_amount\nK-1,5\n", mapped); claims[0].CallIDs[conversion.CallClick] != "K-1" {
+		t.Errorf("where the dialect doesn't know it, the mapping counts: %+v", claims)
+	}
+}
+
+func TestMappedColumnsOfAnOrder(t *testing.T) {
+	const head = "CampaignId,EventTypeId,EventDate,OrderId,CurrencyCode,ItemSku,ItemQuantity,ItemPrice,Commission,State,Record\n"
+	claims := goodClaims(t, head+"1,7,NOW,O1,EUR,A,1,5,2.50,pending,CR-1\n1,7,NOW,O1,,B,1,6,,,\n",
+		mapping(map[string]string{"Commission": "payout", "State": "status", "Record": "call_record_id"}))
+	if len(claims) != 1 || claims[0].Payout != conversion.Cents(250, "EUR") || claims[0].Status != conversion.StatusPending || claims[0].CallIDs[conversion.CallRecord] != "CR-1" {
+		t.Errorf("got %+v", claims)
+	}
+}
+
+// A custom day is the one that is written, wherever the file's clock hangs.
+func TestCustomDays(t *testing.T) {
+	const head = "transaction_id,note_to_append,effective_date_option,custom_date\nR,x,custom,"
+	for day, want := range map[string]int{
+		"03/04/2026 00:00:00": 20260304, "3/4/2026": 20260304, "1/1/2001": 20010101, "2026-03-04": 20260304, "03/08/2026 02:30:00": 20260308,
+		"03/04/2026 23:30:00": 20260304, "2026-03-04T02:00:00Z": 20260303, "2026-03-04T02:00:00-05:00": 20260304,
+	} {
+		claims := goodClaims(t, "Parameters:TimeZone=Asia/Tokyo\n"+head+day+"\n")
+		if got := claims[0].Effect.Custom; got != want {
+			t.Errorf("%s is %d, want %d", day, got, want)
+		}
+	}
+}
+
 func TestAnOrderOfTooManyRows(t *testing.T) {
 	const head = "CampaignId,EventTypeId,EventDate,OrderId,MediaId,ItemSku,ItemQuantity,ItemPrice\n"
 	claims, rejections := readClaims(t, survey(t, head+strings.Repeat("1,2,NOW,3,4,A,1,1\n", 10_004)+"1,2,NOW,5,4,A,1,1\n"))

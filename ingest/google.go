@@ -22,6 +22,9 @@ var googleCalls = &Dialect{
 		{"Ad User Data", nil, KindText, "Kept with the conversion."},
 		{"Ad Personalization", nil, KindText, "Kept with the conversion."},
 	},
+	labels: func(l *conversion.Labels) {
+		l.Start, l.Caller, l.Event, l.Sale, l.Currency = "Call Start Time", "Caller's Phone Number", "Conversion Time", "Conversion Value", "Conversion Currency"
+	},
 	claim: (*rowParser).google,
 }
 

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"fmt"
@@ -180,19 +181,23 @@ func (t *Table) candidates() []*Dialect {
 type understanding struct {
 	dialect *Dialect
 	fields  []string
-	known   int // columns that it knows
-	exact   int // … under our own name for them
+	amounts []int // the columns that are amounts
+	known   int   // columns that it knows
+	exact   int   // … under our own name for them
 	refusal *conversion.Refusal
 }
 
 // better reports whether a header reads better than under another dialect: what
-// has all that is required comes first, then what knows the most columns, then
-// what knows the most by their very names.
+// has all that is required comes first, then what reads the most amounts, then what
+// knows the most columns, then what knows the most by their very names.
 func (u *understanding) better(than *understanding) bool {
 	if than == nil || (u.refusal == nil) != (than.refusal == nil) {
 		return than == nil || u.refusal == nil
 	}
-	return u.known > than.known || u.known == than.known && u.exact > than.exact && u.refusal == nil
+	if u.refusal != nil {
+		return u.known > than.known
+	}
+	return cmp.Or(cmp.Compare(len(u.amounts), len(than.amounts)), cmp.Compare(u.known, than.known), cmp.Compare(u.exact, than.exact)) > 0
 }
 
 // understandHeader gives each column its meaning.
@@ -202,13 +207,18 @@ func (t *Table) understandHeader(context.Context) (*conversion.Refusal, error) {
 	}
 	candidates := t.candidates()
 	var best *understanding
+	var all []*understanding
 	for _, d := range candidates {
-		if u := t.under(d); u.better(best) {
+		u := t.under(d)
+		if all = append(all, u); u.better(best) {
 			best = u
 		}
 	}
 	if best.refusal != nil {
 		return best.refusal, nil
+	}
+	if refusal := t.undecided(best, all); refusal != nil {
+		return refusal, nil
 	}
 	t.Dialect, t.fields = best.dialect, best.fields
 	t.index = map[string]int{}
@@ -263,13 +273,41 @@ func (t *Table) why(others []*Dialect) string {
 	return strings.Join(own[:min(len(own), most)], ", ")
 }
 
+// undecided refuses a header under which a dialect that fits as well would read an
+// amount that the best one doesn't: which of them moves money is not for us to guess.
+func (t *Table) undecided(best *understanding, all []*understanding) *conversion.Refusal {
+	for _, other := range all {
+		if other.refusal != nil {
+			continue
+		}
+		for _, at := range other.amounts {
+			if best.fields[at] == "" {
+				return conversion.Refuse(conversion.HeaderMissing, "Line %d can be the header of two kinds of file: %q is a column of %s, %q one of %s. Take out the one that doesn't belong, or have the dialect set for your account.",
+					t.headerLine, t.Header[at], other.dialect.Name, t.Header[best.exclusive(other)], best.dialect.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// exclusive is the first column that a dialect reads as an amount and another doesn't
+// read; it has one if the other has, because it reads as many.
+func (u *understanding) exclusive(other *understanding) int {
+	at := slices.IndexFunc(u.amounts, func(at int) bool { return other.fields[at] == "" })
+	return u.amounts[max(at, 0)]
+}
+
 // under reads the header as a dialect's.
 func (t *Table) under(d *Dialect) *understanding {
 	u := &understanding{dialect: d}
 	u.fields, u.exact, u.refusal = t.fieldsIn(d)
-	for _, field := range u.fields {
-		if field != "" {
-			u.known++
+	for i, field := range u.fields {
+		if field == "" {
+			continue
+		}
+		u.known++
+		if c, _ := d.mappable(field); c != nil && c.Kind == KindAmount {
+			u.amounts = append(u.amounts, i)
 		}
 	}
 	return u
@@ -281,9 +319,10 @@ func (t *Table) fieldsIn(d *Dialect) (fields []string, exact int, refusal *conve
 	fields = make([]string, len(t.Header))
 	seen := map[string]string{} // our name → theirs
 	for i, header := range t.Header {
-		column, name := d.mappable(t.mapped(header))
-		if column == nil {
-			_, name = d.column(header)
+		own, name := d.column(header)
+		// A mapping to the header's own name is for dialects that don't know it.
+		if column, mapped := d.mappable(t.mapped(header)); column != nil && (own == nil || FoldHeader(mapped) != FoldHeader(header)) {
+			name = mapped
 		}
 		if name == "" {
 			continue

@@ -47,7 +47,10 @@ var impact = &Dialect{
 		{"ItemDiscount{i}", nil, KindAmount, "Taken off each one's price."},
 		{"ItemDiscountRate{i}", nil, KindPercent, "Taken off as a percentage."},
 	}, asKept(impactExtra)...),
-	Key:      []conversion.KeyPart{conversion.KeyReferenceID, conversion.KeyEventType},
+	Key: []conversion.KeyPart{conversion.KeyReferenceID, conversion.KeyEventType},
+	labels: func(l *conversion.Labels) {
+		l.Caller, l.Event, l.Reference, l.Currency, l.Sale = "CallerId", "EventDate", "OrderId", "CurrencyCode", "OrderSubTotalPostDiscount"
+	},
 	Together: []string{"OrderId", "EventTypeId", "EventTypeCode"},
 	order:    (*rowParser).impact,
 }
@@ -334,6 +337,9 @@ var impactModify = &Dialect{
 		{"Sku{i}", []string{"ItemSku{i}"}, KindID, "An item that changes."},
 		{"Amount{i}", []string{"ItemAmount{i}"}, KindAmount, "What it costs from now on; 0 takes it out of the sale."},
 		{"Quantity{i}", []string{"ItemQuantity{i}"}, KindNumber, "How many of it."},
+	},
+	labels: func(l *conversion.Labels) {
+		l.Reference, l.Currency, l.Sale = "OrderId", "CurrencyCode", "Amount"
 	},
 	claim: (*rowParser).impactModify,
 }

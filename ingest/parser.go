@@ -27,7 +27,9 @@ type rowFault struct {
 	conversion.Fault
 }
 
-func (t *Table) parser() rowParser { return rowParser{table: t, account: t.settings.Account} }
+func (t *Table) parser() rowParser {
+	return rowParser{table: t, account: t.settings.Account}
+}
 
 // begin turns to a row; end ends the reading of rows that belong together.
 func (p *rowParser) begin(row sentRow) { p.row = row }
@@ -140,12 +142,14 @@ func (p *rowParser) text(column string) string {
 }
 
 // label names a column as its sender does, and as we do if that differs.
-func (p *rowParser) label(column string) string {
-	at, ok := p.table.index[column]
+func (p *rowParser) label(column string) string { return p.table.label(column) }
+
+func (t *Table) label(column string) string {
+	at, ok := t.index[column]
 	if !ok {
 		return column
 	}
-	header := strings.TrimSpace(p.table.Header[at])
+	header := strings.TrimSpace(t.Header[at])
 	if FoldHeader(header) == FoldHeader(column) {
 		return header
 	}

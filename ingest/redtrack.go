@@ -20,7 +20,10 @@ var redtrack = &Dialect{
 		{"rdtk_event_id", []string{"event_id"}, KindID, "The sender's id of the event; repeats can be told by it."},
 		{"cost", nil, KindAmount, "What the call cost; it is noted on the call. A row that says nothing else makes no conversion."},
 	},
-	Key:   []conversion.KeyPart{conversion.KeyCall, conversion.KeyEventType},
+	Key: []conversion.KeyPart{conversion.KeyCall, conversion.KeyEventType},
+	labels: func(l *conversion.Labels) {
+		l.EventID, l.Payout, l.Currency = "rdtk_event_id", "sum", "currency"
+	},
 	claim: (*rowParser).redtrack,
 }
 

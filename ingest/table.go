@@ -110,6 +110,16 @@ func (t *Table) Zone() *time.Location { return t.times.Zone }
 // Comma is the delimiter of the table's cells.
 func (t *Table) Comma() rune { return t.comma }
 
+// Labels are what the table calls what its rows say.
+func (t *Table) Labels() conversion.Labels {
+	labels := conversion.OurLabels
+	if own := t.Dialect.labels; own != nil {
+		own(&labels)
+	}
+	labels.Each(func(label *string) { *label = t.label(*label) })
+	return labels
+}
+
 // named lists the table's columns of a name, in the order of the header: of an
 // array's, all that it has.
 func (t *Table) named(name string) []string {

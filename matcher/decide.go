@@ -12,8 +12,10 @@ import (
 type Candidates struct {
 	// Match is the claim's call, as FindCall chose it.
 	Match Match
-	// Prior is the newest conversion held under the claim's key.
-	Prior *conversion.Conversion
+	// Prior is the newest conversion held under the claim's key; PriorCall is its call,
+	// where that is not the claim's.
+	Prior     *conversion.Conversion
+	PriorCall *conversion.Call
 	// Referenced is the newest conversion with the claim's reference id.
 	Referenced *conversion.Conversion
 	// Named are the conversions that the claim names, one for each way it does, nil
@@ -60,9 +62,10 @@ func (d *decider) decide() Decision {
 		return Decision{Outcome: d.outcome}
 	}
 	if r := d.sameReference(); claim.ReferenceID != "" && r != nil && r.Call != 0 && r.Call != call.ID {
-		return d.reject(conversion.CluesConflict, "reference_id", claim.ReferenceID,
-			"%s call %s, but reference_id %q was used before for conversion %d on another call. Correct one of them.",
-			d.clues(), call.CallID, claim.ReferenceID, r.ID)
+		name := d.policy.labels().Reference
+		return d.reject(conversion.CluesConflict, name, claim.ReferenceID,
+			"%s call %s, but %s %q was used before for conversion %d on another call. Correct one of them.",
+			d.clues(), call.CallID, name, claim.ReferenceID, r.ID)
 	}
 	return d.byKey(call)
 }
@@ -91,6 +94,7 @@ type decider struct {
 	policy  Policy
 	id      int64
 	outcome conversion.Outcome
+	parent  *conversion.Conversion // what the claim adds a conversion to, if it does
 }
 
 // meet notes the call that the row turned out to be about.
@@ -118,7 +122,7 @@ func (d *decider) leave(verdict conversion.Verdict, held *conversion.Conversion,
 func (d *decider) apply(verdict conversion.Verdict, prior, after *conversion.Conversion, rule string) Decision {
 	effective, fault := d.effective(prior, after)
 	if fault != "" {
-		return d.reject(conversion.PeriodLocked, "", "", "%s", fault)
+		return d.reject(conversion.PeriodLocked, d.policy.labels().Event, "", "%s", fault)
 	}
 	change := &conversion.Change{ID: d.id, Conversion: after.ID, Verdict: verdict, At: d.policy.Now, Effective: effective, After: after.Standing, Rule: rule}
 	if prior != nil {
@@ -180,7 +184,7 @@ func (d *decider) unmatched() Decision {
 		return d.reject(conversion.StartTimeMissing, "", "", "The row doesn't say which call it is about. Fill in when the call started, or an id of the call%s.", d.orEvent())
 	}
 	d.outcome.Near = match.Tied
-	column := "start_time"
+	column := d.policy.labels().Start
 	if !d.claim.Start.Given() {
 		column = ""
 	}
@@ -221,7 +225,7 @@ func (d *decider) byKey(call *conversion.Call) Decision {
 	if decision, incomplete := d.keyless(rules); incomplete {
 		return decision
 	}
-	prior := d.found.Prior
+	prior, its := d.found.Prior, cmp.Or(call, d.found.PriorCall)
 	if d.found.Repeated != nil && Adds(d.claim, d.policy) {
 		return d.again()
 	}
@@ -236,9 +240,9 @@ func (d *decider) byKey(call *conversion.Call) Decision {
 	case conversion.ModeIgnoreSameEvent:
 		return d.ignore(prior, "Conversion %d has this event id already (line %d of upload %d), and repeats are ignored by it.")
 	case conversion.ModeIncrementPayout:
-		return d.increment(prior, call)
+		return d.increment(prior, its)
 	}
-	return d.update(prior, call)
+	return d.update(prior, its)
 }
 
 func (d *decider) again() Decision {
@@ -254,9 +258,11 @@ func (d *decider) ignore(prior *conversion.Conversion, why string) Decision {
 func (d *decider) keyless(rules conversion.DuplicateRules) (Decision, bool) {
 	switch key := rules.KeySet(); {
 	case d.claim.ReferenceID == "" && key.Has(conversion.KeyReferenceID):
-		return d.reject(conversion.OptionMissing, "reference_id", "", "reference_id is blank, and the account tells conversions apart by it. Fill it in."), true
+		name := d.policy.labels().Reference
+		return d.reject(conversion.OptionMissing, name, "", "%s is blank, and the account tells conversions apart by it. Fill it in.", name), true
 	case d.claim.EventID == "" && key.Has(conversion.KeyEventID) && (rules.Mode == conversion.ModeIgnoreSameEvent || !key.Has(conversion.KeyCall)):
-		return d.reject(conversion.EventIDMissing, "event_id", "", "The row has no event id (event_id, rdtk_event_id or partner_unique_id), and the account tells repeats apart by it. Fill it in."), true
+		name := d.policy.labels().EventID
+		return d.reject(conversion.EventIDMissing, name, "", "The row has no event id: %s is blank, and the account tells repeats apart by it. Fill it in.", name), true
 	}
 	return Decision{}, false
 }
@@ -266,7 +272,7 @@ func (d *decider) create(call *conversion.Call) Decision {
 	made := d.fresh(call)
 	rule := d.earn(made, call)
 	verdict := conversion.Created
-	if d.policy.Rules(made.EventType).Mode == conversion.ModeCreateMarked {
+	if d.policy.Rules(made.EventType).Mode == conversion.ModeCreateMarked && !anonymousChild(d.claim) {
 		made.Repeat = conversion.RepeatNew
 		if d.found.Prior != nil {
 			made.Repeat, verdict = conversion.RepeatRepeated, conversion.Repeated
@@ -284,6 +290,9 @@ func (d *decider) fresh(call *conversion.Call) *conversion.Conversion {
 	made := &conversion.Conversion{
 		ID: d.id, Key: KeyOf(claim, call, d.policy), KeyedBy: d.policy.Rules(claim.EventType).KeySet(),
 		OccurredAt: d.policy.received(), Standing: claim.Standing, Details: claim.Details,
+	}
+	if d.parent != nil {
+		made.Key, made.Details = ChildKey(claim, d.parent, d.policy), childOf(claim, d.parent)
 	}
 	made.Note = claim.Effect.Note
 	made.Status = cmp.Or(made.Status, d.policy.Account.DefaultStatus)
@@ -343,7 +352,7 @@ func (d *decider) increment(prior *conversion.Conversion, call *conversion.Call)
 	after := *prior
 	both, ok := held.Plus(added)
 	if !ok {
-		return d.tooMuch(added, prior, held)
+		return d.tooMuch(d.policy.labels().Payout, added, prior, held)
 	}
 	after.Payout, after.PayoutBy = both, conversion.ByRow
 	trace := fmt.Sprintf("increment_payout: %s + %s = %s", conversion.Cents(held.Minor, added.Currency), added, after.Payout)
@@ -354,13 +363,13 @@ func (d *decider) increment(prior *conversion.Conversion, call *conversion.Call)
 }
 
 func (d *decider) wrongCurrency(given conversion.Currency, held *conversion.Conversion, its conversion.Currency) Decision {
-	return d.reject(conversion.CurrencyMismatch, "", string(given),
+	return d.reject(conversion.CurrencyMismatch, d.policy.labels().Currency, string(given),
 		"Conversion %d is in %s and can't be changed to %s. Send the amount in %s.", held.ID, its, given, its)
 }
 
-func (d *decider) tooMuch(added conversion.Amount, held *conversion.Conversion, its conversion.Amount) Decision {
-	return d.reject(conversion.AmountInvalid, "", added.String(),
-		"Conversion %d holds %s already, and %s more is more than can be held. Correct the amount.", held.ID, its, added)
+func (d *decider) tooMuch(column string, added conversion.Amount, held *conversion.Conversion, its conversion.Amount) Decision {
+	return d.reject(conversion.AmountInvalid, column, added.String(),
+		"Conversion %d holds %s already, and %s more, which %s says, is more than can be held. Correct it.", held.ID, its, added, column)
 }
 
 func nothing(a conversion.Amount) string {

@@ -27,7 +27,11 @@ type Policy struct {
 	Now      conversion.Millis
 	// Zone is whose clock messages go by; nil for the account's.
 	Zone *time.Location
+	// Labels are what the upload calls what its rows say; zero for our own names.
+	Labels conversion.Labels
 }
+
+func (p *Policy) labels() conversion.Labels { return cmp.Or(p.Labels, conversion.OurLabels) }
 
 // Rules are the duplicate rules of an event type: its own prevail over the
 // source's, those over the account's, those over the dialect's.

@@ -80,14 +80,17 @@ func undoneOn(change *conversion.Change, policy Policy) int {
 }
 
 // ReturnsTo is the key under which taking a change back puts a conversion that is
-// not held under one now; the zero Key if it doesn't.
+// held under another one, or none, now; the zero Key if it leaves it where it is.
 func ReturnsTo(change *conversion.Change, c *conversion.Conversion, policy Policy) conversion.Key {
-	if c.Status != conversion.StatusUndone || change.After.Status != conversion.StatusUndone {
+	if change.Seq == 0 {
 		return conversion.Key{}
 	}
 	back := *c
-	back.Standing = change.Before
-	return back.Home(policy.Account.ID)
+	back.TakeBack(change, false)
+	if key := back.Home(policy.Account.ID); key != c.Home(policy.Account.ID) {
+		return key
+	}
+	return conversion.Key{}
 }
 
 // standsInTheWay says why a change can't be taken back; "" if it can.

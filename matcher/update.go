@@ -26,11 +26,16 @@ func (d *decider) addressed() Decision {
 			"%s call %s, but %s %q names conversion %d on another call. Correct one of them.", d.clues(), call.CallID, name.Column, name.Value(), named.ID)
 	}
 	d.meet(d.found.NamedCall)
+	if d.claim.Effect.Link {
+		d.parent = named
+	}
 	switch {
+	case d.parent != nil && !anonymousChild(d.claim):
+		return d.byKey(d.found.NamedCall)
 	case d.found.Repeated != nil && Adds(d.claim, d.policy):
 		return d.again()
 	case d.claim.Effect.Link:
-		return d.link(named)
+		return d.create(d.found.NamedCall)
 	}
 	return d.update(named, d.found.NamedCall)
 }
@@ -78,17 +83,6 @@ func missing(name conversion.Name) string {
 	return fmt.Sprintf("No conversion%s belongs to the row's call.", where)
 }
 
-// link adds a conversion to the one that the claim names.
-func (d *decider) link(parent *conversion.Conversion) Decision {
-	call := d.found.NamedCall
-	made := d.fresh(call)
-	made.Parent = conversion.FormatID(parent.ID)
-	made.Campaign, made.Publisher = cmp.Or(made.Campaign, parent.Campaign), cmp.Or(made.Publisher, parent.Publisher)
-	decision := d.apply(conversion.Created, nil, made, d.earn(made, call))
-	decision.NewKey = made.Home(d.policy.Account.ID)
-	return decision
-}
-
 // update changes a conversion: it replaces or adds what the claim gives and
 // leaves what it doesn't.
 func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) Decision {
@@ -96,17 +90,21 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 	if prior.Status == conversion.StatusReversed {
 		return d.reversed(prior)
 	}
+	label := d.policy.labels()
 	for _, amount := range []struct {
+		column      string
 		held, given conversion.Amount
 		adds        bool
 	}{
-		{prior.Sale, claim.Sale, effect.AddSale}, {prior.Received, claim.Received, effect.AddReceived}, {prior.Payout, claim.Payout, effect.AddPayout},
+		{label.Sale, prior.Sale, claim.Sale, effect.AddSale},
+		{label.Received, prior.Received, claim.Received, effect.AddReceived},
+		{label.Payout, prior.Payout, claim.Payout, effect.AddPayout},
 	} {
 		if differs(amount.held, amount.given) {
 			return d.wrongCurrency(amount.given.Currency, prior, amount.held.Currency)
 		}
 		if _, ok := amount.held.Plus(amount.given); amount.adds && !ok {
-			return d.tooMuch(amount.given, prior, amount.held)
+			return d.tooMuch(amount.column, amount.given, prior, amount.held)
 		}
 	}
 	after := *prior
@@ -118,7 +116,7 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 	}
 	if len(effect.Items) > 0 {
 		if unknown := changeItems(&after, effect.Items); unknown != "" {
-			return d.reject(conversion.ItemsIncomplete, "Sku", "", "%s", unknown)
+			return d.reject(conversion.ItemsIncomplete, "", "", "%s", unknown)
 		}
 		said = give("sale", &after.Sale, prior.Sale, after.Sale)
 	}
@@ -139,7 +137,9 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 	}
 	after.Status = cmp.Or(claim.Status, after.Status)
 	paid := d.follow(prior, &after, call)
-	if after == *prior {
+	same := after
+	same.PayoutBy, same.ReceivedBy = prior.PayoutBy, prior.ReceivedBy
+	if same == *prior { // that a row says what the rules say anyway is no news
 		return d.leave(conversion.Unchanged, prior, "")
 	}
 	decision := d.apply(conversion.Updated, prior, &after, updateTrace(prior, &after, said, paid))
@@ -211,9 +211,7 @@ func (d *decider) follow(prior, after *conversion.Conversion, call *conversion.C
 			said = append(said, "received "+rule)
 		}
 	}
-	details := after.Details
-	details.Customer = prior.Customer
-	changed := after.Sale != prior.Sale || after.Received != prior.Received || details != prior.Details
+	changed := after.Sale != prior.Sale || after.Received != prior.Received || judged(&after.Details) != judged(&prior.Details)
 	switch {
 	case effect.Repay && d.paysPercent(after, call):
 		after.PayoutBy = ""
@@ -226,6 +224,11 @@ func (d *decider) follow(prior, after *conversion.Conversion, call *conversion.C
 		return said
 	}
 	return append(said, d.repay(prior, after, call)...)
+}
+
+// judged are the details that payout rules look at.
+func judged(of *conversion.Details) conversion.Details {
+	return conversion.Details{EventType: of.EventType, ReasonCode: of.ReasonCode, SKUs: of.SKUs, Campaign: of.Campaign, Publisher: of.Publisher, Value: of.Value}
 }
 
 // paysPercent reports whether the payout rule that fits a conversion pays a share.

@@ -201,7 +201,7 @@ func loadCalls(ctx context.Context, q querier, held *conversion.Held, query conv
 		ids = append(ids, cost.Call)
 	}
 	for c := range held.Found() {
-		if c.Call != 0 && len(query.Names) > 0 {
+		if c.Call != 0 && query.TheirCalls {
 			ids = append(ids, c.Call)
 		}
 	}

@@ -539,6 +539,9 @@ func (m *model) rules(u *heard, eventType string) ([]conversion.KeyPart, convers
 // call; its campaign, publisher and reference stand for it.
 func key(by []conversion.KeyPart, call string, facts map[string]string) string {
 	text := ""
+	if parent := facts["parent"]; parent != "" {
+		text = fmt.Sprintf("child %q of %s ", facts["reference_id"], parent)
+	}
 	for _, part := range by {
 		value := facts[string(part)]
 		if part == conversion.KeyCall {
@@ -658,8 +661,7 @@ func (m *model) content(u *heard, row int) string {
 }
 
 func (m *model) apply(u *heard, s *said, call *conversion.Call, why conversion.Code, made *deal, content string) answer {
-	by, mode, once := m.rules(u, s.facts["event_type"])
-	has := func(part conversion.KeyPart) bool { return slices.Contains(by, part) }
+	by, _, once := m.rules(u, s.facts["event_type"])
 	switch {
 	case s.names:
 		return m.applyToNamed(u, s, call, why, made, content, by, once)
@@ -676,12 +678,24 @@ func (m *model) apply(u *heard, s *said, call *conversion.Call, why conversion.C
 	prior := m.prior(by, callID, s.facts)
 	if reference := s.facts["reference_id"]; call != nil && reference != "" {
 		same := prior // a reference that is part of the key belongs to what is under the key
-		if !has(conversion.KeyReferenceID) {
+		if !slices.Contains(by, conversion.KeyReferenceID) {
 			same = m.newest(func(d *deal) bool { return d.facts["reference_id"] == reference })
 		}
 		if same != nil && same.call != "" && same.call != callID {
 			return rejects(conversion.CluesConflict)
 		}
+	}
+	return m.byKey(u, s, call, nil, prior, made, content)
+}
+
+// byKey decides a row by the conversion that is held under its key, if any; one that is
+// made is added to the parent, if there is one.
+func (m *model) byKey(u *heard, s *said, call *conversion.Call, parent, prior *deal, made *deal, content string) answer {
+	by, mode, once := m.rules(u, s.facts["event_type"])
+	has := func(part conversion.KeyPart) bool { return slices.Contains(by, part) }
+	its := call
+	if call == nil && prior != nil {
+		its = m.callOf(prior)
 	}
 	if has(conversion.KeyReferenceID) && s.facts["reference_id"] == "" {
 		return rejects(conversion.OptionMissing)
@@ -696,7 +710,7 @@ func (m *model) apply(u *heard, s *said, call *conversion.Call, why conversion.C
 	var a answer
 	switch {
 	case prior == nil, mode == conversion.ModeCreate, mode == conversion.ModeCreateMarked:
-		m.fill(made, s, call, nil, by, u)
+		m.fill(made, s, call, parent, by, u)
 		verdict := conversion.Created
 		if mode == conversion.ModeCreateMarked {
 			if made.facts["repeat"] = "new"; prior != nil {
@@ -707,10 +721,10 @@ func (m *model) apply(u *heard, s *said, call *conversion.Call, why conversion.C
 	case mode == conversion.ModeIgnore, mode == conversion.ModeIgnoreSameEvent:
 		a = answer{verdict: conversion.Ignored}
 	case mode == conversion.ModeIncrementPayout:
-		m.fill(made, s, call, nil, by, u)
+		m.fill(made, s, its, parent, by, u)
 		a = m.increment(prior, made.payout, s)
 	default:
-		a = m.update(prior, s, call)
+		a = m.update(prior, s, its)
 	}
 	if adding && changes(a) {
 		m.applied[content] = true
@@ -765,27 +779,38 @@ func (m *model) applyToNamed(u *heard, s *said, call *conversion.Call, why conve
 	if call != nil && d.call != "" && d.call != call.CallID {
 		return rejects(conversion.CluesConflict)
 	}
+	if s.link {
+		child := &deal{}
+		m.fill(child, s, m.callOf(d), d, by, u)
+		if prior := m.prior(by, d.call, child.facts); s.facts["reference_id"] != "" {
+			return m.byKey(u, s, m.callOf(d), d, prior, made, content)
+		}
+	}
 	adding := once && (s.addSale || s.addReceived || s.addPayout || s.link || s.note != "")
 	if adding && m.applied[content] {
 		return answer{verdict: conversion.Unchanged, again: true}
 	}
-	var its *conversion.Call
-	for i := range m.calls {
-		if m.calls[i].CallID == d.call {
-			its = &m.calls[i]
-		}
-	}
 	var a answer
 	if s.link {
-		m.fill(made, s, its, d, by, u)
+		m.fill(made, s, m.callOf(d), d, by, u)
 		a = m.keep(made, s, conversion.Created)
 	} else {
-		a = m.update(d, s, its)
+		a = m.update(d, s, m.callOf(d))
 	}
 	if adding && changes(a) {
 		m.applied[content] = true
 	}
 	return a
+}
+
+// callOf is a conversion's call; nil for none.
+func (m *model) callOf(d *deal) *conversion.Call {
+	for i := range m.calls {
+		if d.call != "" && m.calls[i].CallID == d.call {
+			return &m.calls[i]
+		}
+	}
+	return nil
 }
 
 // fill makes a new conversion of what a row says, and of what is known of its call
@@ -941,7 +966,7 @@ func given(held, given money, adds bool) money {
 
 // same reports whether two states of a conversion say the same.
 func same(a, b *deal) bool {
-	return maps.Equal(a.facts, b.facts) && maps.Equal(a.customer, b.customer) && a.sale == b.sale && a.received == b.received && a.payout == b.payout && a.status == b.status && a.payoutSet == b.payoutSet && a.receivedSet == b.receivedSet
+	return maps.Equal(a.facts, b.facts) && maps.Equal(a.customer, b.customer) && a.sale == b.sale && a.received == b.received && a.payout == b.payout && a.status == b.status
 }
 
 // payAgain has what a conversion earns and pays follow what has changed. What a row
@@ -960,7 +985,7 @@ func (m *model) payAgain(was, now *deal, s *said, call *conversion.Call) {
 	case s.payout.given:
 		now.payout, now.payoutSet = given(was.payout, s.payout, s.addPayout), true
 		return
-	case s.keepPayout, was.payoutSet, now.sale == was.sale && now.received == was.received && maps.Equal(now.facts, was.facts):
+	case s.keepPayout, was.payoutSet, now.sale == was.sale && now.received == was.received && !judgedOtherwise(was.facts, now.facts):
 		return
 	}
 	switch paid := m.pays(m.account.Payouts, now, call); {
@@ -970,6 +995,11 @@ func (m *model) payAgain(was, now *deal, s *said, call *conversion.Call) {
 	default:
 		now.payout = paid
 	}
+}
+
+// judgedOtherwise reports whether facts differ that payout rules look at.
+func judgedOtherwise(was, now map[string]string) bool {
+	return slices.ContainsFunc([]string{"event_type", "reason_code", "sku_list", "campaign", "publisher", "value"}, func(fact string) bool { return was[fact] != now[fact] })
 }
 
 // rule is the first rule whose conditions a conversion meets; nil for none.

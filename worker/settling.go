@@ -97,7 +97,12 @@ func appliedBefore(earlier conversion.AppliedLine) conversion.Outcome {
 func (s *settling) apply(r *row) (conversion.Outcome, error) {
 	found := matcher.Candidates{Match: r.match, Prior: s.held.Latest(r.key), Referenced: s.held.Referenced(r.claim.ReferenceID), Repeated: s.held.Applied(r.fingerprint)}
 	if r.claim.Names.Given() {
-		found.Named, found.NamedCall = s.named(r)
+		if err := s.addName(&found, r); err != nil {
+			return conversion.Outcome{}, err
+		}
+	}
+	if found.Prior != nil {
+		found.PriorCall = s.held.Calls[found.Prior.Call]
 	}
 	if call := r.match.Call; call != nil && r.claim.CallCost.Given && s.held.Calls[call.ID] != nil {
 		found.Match.Call = s.held.Calls[call.ID] // as it is now
@@ -132,17 +137,23 @@ func (s *settling) apply(r *row) (conversion.Outcome, error) {
 	return outcome, s.keep(decision)
 }
 
-// named finds the conversions that a row names, and the first one's call.
-func (s *settling) named(r *row) ([]*conversion.Conversion, *conversion.Call) {
+// addName adds the conversions that a row names and the first one's call, and what is
+// held under the key of one that it adds to that.
+func (s *settling) addName(found *matcher.Candidates, r *row) (err error) {
 	var call int64
 	if r.match.Call != nil {
 		call = r.match.Call.ID
 	}
-	named := s.held.Named(r.claim.Names, call)
-	if len(named) == 0 || named[0] == nil {
-		return named, nil
+	found.Named = s.held.Named(r.claim.Names, call)
+	if len(found.Named) == 0 || found.Named[0] == nil {
+		return nil
 	}
-	return named, s.held.Calls[named[0].Call]
+	named := found.Named[0]
+	found.NamedCall = s.held.Calls[named.Call]
+	if r.claim.Effect.Link {
+		found.Prior, err = s.held.Newest(matcher.ChildKey(&r.claim, named, s.policy))
+	}
+	return err
 }
 
 // keep keeps what a decision does to a conversion.

@@ -1,0 +1,113 @@
+package worker_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"calltally/conversion"
+)
+
+// What is added to a conversion is one of its own: corrections of it find it, and
+// those of its parent find the parent.
+func TestChildrenAreCorrectedOnTheirOwn(t *testing.T) {
+	const head = "start_time,calling_phone_number,reference_id,parent_reference_id,reason_code,sale_amount\n"
+	links := func(a *conversion.Account) { a.LinkChildren = true }
+	runExamples(t, []example{
+		{"a child that is corrected", links, []string{head + own(0, "P", "S", "10.00"), head + ",,C,P,S,5.00\n", head + ",,C,P,S,6.00\n"}, []string{"created", "created", "updated"},
+			[]string{"C0, sale 10.00, reason S", "C0, sale 6.00, reason S"}},
+		{"a parent that is corrected after it has a child", links, []string{head + own(0, "P", "S", "10.00"), head + ",,C,P,S,5.00\n", head + own(0, "P", "S", "12.00")}, []string{"created", "created", "updated"},
+			[]string{"C0, sale 12.00, reason S", "C0, sale 5.00, reason S"}},
+		{"two children", links, []string{head + own(0, "P", "S", "10.00"), head + ",,C1,P,S,5.00\n,,C2,P,S,6.00\n"}, []string{"created", "created created"},
+			[]string{"C0, sale 10.00, reason S", "C0, sale 5.00, reason S", "C0, sale 6.00, reason S"}},
+		{"a child's file again", links, []string{head + own(0, "P", "S", "10.00"), head + ",,C,P,S,5.00\n", head + ",,C,P,S,5.00\n\n"}, []string{"created", "created", "unchanged"},
+			[]string{"C0, sale 10.00, reason S", "C0, sale 5.00, reason S"}},
+	})
+}
+
+// What changes nothing that a rule looks at changes no payout, whatever the rules are
+// by now.
+func TestPayoutsFollowWhatRulesLookAt(t *testing.T) {
+	const head = "start_time,calling_phone_number,event_type,reference_id,email_address,reason_code,sale_amount\n"
+	b := newBench(t, func(a *conversion.Account) {
+		a.Duplicates.Key = []conversion.KeyPart{conversion.KeyCall, conversion.KeyEventType}
+	})
+	b.know(0, 1)
+	at := callStart(0).Format(time.RFC3339)
+	b.deliver("1.csv", head+at+",,Sale,R1,,S,10.00\n")
+	b.account.Payouts = []conversion.PayoutRule{{Percent: decimal.NewFromInt(50), HasPercent: true}}
+	b.wantVerdicts(b.deliver("2.csv", head+at+",,Sale,R2,zoe@acme.example,S,10.00\n").ID, "updated")
+	b.wantHeldAs("C0, sale 10.00, payout 1.00, type Sale, reason S")
+	b.wantVerdicts(b.deliver("3.csv", head+at+",,Sale,R2,,L,10.00\n").ID, "updated")
+	b.wantHeldAs("C0, sale 10.00, payout 5.00, type Sale, reason L")
+}
+
+// A row that names no call doesn't make the conversion forget its own.
+func TestAnUpdateWithoutACallKeepsTheConversions(t *testing.T) {
+	const head = "start_time,reference_id,web_conversion,advertiser_campaign_id,affiliate_id_from_network,sale_amount\n"
+	b := newBench(t, func(a *conversion.Account) {
+		a.Duplicates.Key = []conversion.KeyPart{conversion.KeyReferenceID}
+		a.Payouts = []conversion.PayoutRule{{MinDuration: time.Second, Percent: decimal.NewFromInt(10), HasPercent: true}}
+	})
+	b.know(0, 1)
+	b.deliver("1.csv", head+callStart(0).Format(time.RFC3339)+",R1,,,,10.00\n")
+	b.wantHeldAs("C0, sale 10.00, payout 1.00")
+	b.wantVerdicts(b.deliver("2.csv", head+",R1,1,camp,pub,20.00\n").ID, "updated")
+	b.wantHeldAs("C0, sale 20.00, payout 2.00")
+}
+
+// A payout that a row gives and that is the rules' anyway is no news.
+func TestAnEqualPayoutIsNoNews(t *testing.T) {
+	const head = "clickid,sum\n"
+	b := newBench(t, nil)
+	b.know(0, 1)
+	b.account.Payouts = []conversion.PayoutRule{{Fixed: conversion.Cents(500, "USD")}}
+	b.deliver("1.csv", head+"K0,\n")
+	b.wantVerdicts(b.deliver("2.csv", head+"K0,5.00\n").ID, "unchanged")
+}
+
+// Taking back what moved a conversion to another key is in the way of one that has
+// taken its place since.
+func TestUndoOfAKeyThatIsTaken(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 1)
+	b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))
+	b.deliver("2.csv", parentHeader+child("R0", "L", ""))
+	b.deliver("3.csv", table(line(0, "R1", "S", "20.00")))
+	undo, _ := b.undo(2, true)
+	b.wantVerdicts(undo.ID, "rejected:undo_conflict")
+	again := b.deliver("4.csv", table(line(0, "R1", "S", "30.00")))
+	b.wantHeldAs("C0, sale 10.00, payout 1.00, reason L", "C0, sale 30.00, payout 3.00, reason S")
+
+	b.undo(again.ID, true)
+	b.undo(3, true)
+	undo, _ = b.undo(2, true)
+	b.wantVerdicts(undo.ID, "updated")
+	b.wantHeldAs("C0, sale 10.00, payout 1.00, reason S")
+	b.check()
+}
+
+// Sums that are more than can be held are refused, never wrapped around.
+func TestSumsBeyondAllBounds(t *testing.T) {
+	most := "90000000000000.00"
+	b := newBench(t, func(a *conversion.Account) { a.Duplicates.Mode = conversion.ModeIncrementPayout; a.Payouts = nil })
+	b.know(0, 1)
+	b.deliver("1.csv", "clickid,sum\nK0,"+most+"\n")
+	b.wantVerdicts(b.deliver("2.csv", "clickid,sum\nK0,"+most+"\n\n").ID, "unchanged")
+	b.wantVerdicts(b.deliver("3.csv", "clickid,sum\nK0,89999999999999.00\n").ID, "rejected:amount_invalid")
+	const cake = "request_session_id,received,received_option\nK0,"
+	b.wantVerdicts(b.deliver("4.csv", cake+most+",total_sale_amount\n").ID, "updated")
+	b.wantVerdicts(b.deliver("5.csv", cake+most+",additional_sale_amount\n").ID, "rejected:amount_invalid")
+	b.wantHeldAs("C0, sale " + most + ", payout " + most)
+	b.check()
+}
+
+// wantHeldAs checks what is held, as standings writes it.
+func (b *bench) wantHeldAs(want ...string) {
+	b.t.Helper()
+	if got := b.standings(); !slices.Equal(got, want) {
+		b.t.Errorf("held are %q, want %q", got, want)
+	}
+}
