@@ -174,14 +174,17 @@ type EventType struct {
 // condition is always met. Rules are tried in order and the first match pays.
 type PayoutRule struct {
 	ReasonCodes, EventTypes, SKUs []string
-	Campaign, Publisher           string // a name or a pattern such as "acme-*"
-	MinSale                       Amount
-	MinDuration                   time.Duration // of the call
-	Fixed                         Amount        // pays this …
-	Percent                       decimal.Decimal
-	HasPercent                    bool   // … or this share of the sale,
-	OfReceived                    bool   // or of what is received,
-	Cap                           Amount // but not more than this
+	// AnyCase compares event types whatever their case: the account lists none, and
+	// signals may write them as they like.
+	AnyCase             bool
+	Campaign, Publisher string // a name or a pattern such as "acme-*"
+	MinSale             Amount
+	MinDuration         time.Duration // of the call
+	Fixed               Amount        // pays this …
+	Percent             decimal.Decimal
+	HasPercent          bool   // … or this share of the sale,
+	OfReceived          bool   // or of what is received,
+	Cap                 Amount // but not more than this
 }
 
 // EventType finds an event type by its name or one of its codes; nil if the

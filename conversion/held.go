@@ -81,6 +81,7 @@ type Held struct {
 
 	conversions map[int64]*Conversion // as they are now
 	byKey       map[Key]int64         // the newest under each key
+	siblings    map[Key][]int64       // all that were ever under a key that several were under
 	byReference map[string][]int64    // those that have or had a reference id
 	byCall      map[int64][]int64
 	applied     map[Fingerprint]int64
@@ -101,7 +102,7 @@ func NewHeld(ledger Ledger) *Held {
 	return &Held{
 		Calls: map[int64]*Call{}, Copies: map[int]AppliedLine{}, Ledger: ledger,
 		Done: map[int]*Change{}, Costs: map[int]CallCost{}, Ledgers: map[int64][]*Change{},
-		conversions: map[int64]*Conversion{}, byKey: map[Key]int64{}, byReference: map[string][]int64{}, byCall: map[int64][]int64{}, applied: map[Fingerprint]int64{},
+		conversions: map[int64]*Conversion{}, byKey: map[Key]int64{}, siblings: map[Key][]int64{}, byReference: map[string][]int64{}, byCall: map[int64][]int64{}, applied: map[Fingerprint]int64{},
 	}
 }
 
@@ -112,7 +113,11 @@ func (h *Held) Put(c *Conversion) {
 	if known != nil && known.Key != c.Key {
 		h.rekeyed(known.Key)
 	}
-	if latest, ok := h.byKey[c.Key]; !ok || c.Nth >= h.conversions[latest].Nth {
+	latest, held := h.byKey[c.Key]
+	if held && latest != c.ID {
+		h.siblings[c.Key] = append(h.siblings[c.Key], latest, c.ID)
+	}
+	if !held || c.Nth >= h.conversions[latest].Nth {
 		h.byKey[c.Key] = c.ID
 	}
 	if c.ReferenceID != "" && (known == nil || known.ReferenceID != c.ReferenceID) {
@@ -126,7 +131,7 @@ func (h *Held) Put(c *Conversion) {
 // Rewind has the conversions be as a query wants them, by all their changes.
 func (h *Held) Rewind(query HeldQuery) {
 	found := h.conversions
-	h.conversions, h.byKey, h.byReference, h.byCall, h.astray = map[int64]*Conversion{}, map[Key]int64{}, map[string][]int64{}, map[int64][]int64{}, map[int64]bool{}
+	h.conversions, h.byKey, h.siblings, h.byReference, h.byCall, h.astray = map[int64]*Conversion{}, map[Key]int64{}, map[Key][]int64{}, map[string][]int64{}, map[int64][]int64{}, map[int64]bool{}
 	for _, id := range slices.Sorted(maps.Keys(found)) {
 		c := found[id]
 		made := c.Made(query.Account, h.Ledgers[id], query.counts(h.Ledgers[id]))
@@ -148,9 +153,10 @@ func (h *Held) Astray(c *Conversion) bool {
 // rekeyed finds the newest conversion under a key that one has lost.
 func (h *Held) rekeyed(key Key) {
 	delete(h.byKey, key)
-	for _, c := range h.conversions {
+	for _, id := range h.siblings[key] {
+		c := h.conversions[id]
 		if latest, ok := h.byKey[key]; c.Key == key && (!ok || c.Nth >= h.conversions[latest].Nth) {
-			h.byKey[key] = c.ID
+			h.byKey[key] = id
 		}
 	}
 }

@@ -60,6 +60,9 @@ type Outcome struct {
 	// DecidedBy is the upload that the row was decided as part of, if that is not the
 	// one whose outcome this is: a replay leaves rows to it.
 	DecidedBy int64
+	// Waited says that the row waited for its call until its upload was taken back or
+	// decided again; of an undo's, that it stopped or resumed that.
+	Waited bool
 	// Shift is set on an unmatched row whose caller has a call a whole number of
 	// quarter hours away: seconds from the row's time to the call's.
 	Shift int

@@ -129,7 +129,12 @@ var callrail = &Dialect{
 	call: func(p *rowParser) (conversion.Call, bool) {
 		c := p.logged(p.callStart("Start Time", nil), logColumns{caller: "Phone Number", called: "Tracking Number", duration: "Duration (seconds)", campaign: "Campaign", publisher: "Source", status: "Call Status"})
 		// The log has no ids; who called whom when is the same in every export.
-		digest := sha256.Sum256(fmt.Appendf(nil, "%d %d %d", c.Start, c.Caller, c.Called))
+		// Of callers who hid their number several may call within a minute.
+		who := fmt.Sprint(int64(c.Caller))
+		if c.Caller == 0 {
+			who = fmt.Sprint("hidden, for ", c.Duration)
+		}
+		digest := sha256.Sum256(fmt.Appendf(nil, "%d %s %d", c.Start, who, c.Called))
 		c.CallID = fmt.Sprintf("callrail-%x", digest[:8])
 		return c, true
 	},
@@ -186,12 +191,14 @@ var twilio = &Dialect{
 	},
 }
 
-// converted reads a log's word on whether a call converted.
+// converted reads a log's word on whether a call converted. What is neither yes nor no
+// is kept as it is.
 func (p *rowParser) converted(column string) string {
-	if p.text(column) == "" {
-		return ""
-	}
-	if converted, _ := p.flag(column); converted {
+	text := p.text(column)
+	switch converted, known := flagOf(text); {
+	case text == "" || !known:
+		return text
+	case converted:
 		return "converted"
 	}
 	return "not converted"

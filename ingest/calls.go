@@ -65,9 +65,13 @@ func (p *rowParser) logged(start conversion.Millis, log logColumns) conversion.C
 	return call
 }
 
-// length reads how long a call took: seconds, or 1:02:03.
+// length reads how long a call took: seconds, whose fractions don't count, or 1:02:03.
 func (p *rowParser) length(column string) int {
 	text := p.text(column)
+	if whole, part, cut := strings.Cut(text, "."); cut && isDigits(whole) && isDigits(part) && len(whole) < 7 {
+		seconds, _ := strconv.Atoi(whole) // at most six digits
+		return seconds
+	}
 	if !strings.Contains(text, ":") {
 		seconds, _ := p.wholeNumber(column)
 		return seconds

@@ -410,6 +410,18 @@ func TestOtherCallLogs(t *testing.T) {
 	}
 }
 
+// What a log says oddly of a call costs no call.
+func TestOddWordsOfCallLogs(t *testing.T) {
+	calls, _, rejections := readCalls(t, "Inbound Call ID,Call Date,Duration,Converted\nR1,2026-03-31T18:05:09Z,61.5,N/A\nR2,2026-03-31T18:05:09Z,1:01,yes\n")
+	if len(rejections) > 0 || len(calls) != 2 || calls[0].Duration != 61 || calls[0].Status != "N/A" || calls[1].Status != "converted" {
+		t.Errorf("calls %+v, rejections %v", calls, rejections)
+	}
+	calls, _, _ = readCalls(t, "Start Time,Tracking Number,Phone Number,Duration\n2026-03-31 14:05,8005550100,anonymous,61\n2026-03-31 14:05,8005550100,anonymous,75\n2026-03-31 14:05,8005550100,2125550101,75\n2026-03-31 14:05,8005550100,2125550101,76\n")
+	if calls[0].CallID == calls[1].CallID || calls[2].CallID != calls[3].CallID {
+		t.Errorf("the ids are made of too little or too much: %+v", calls)
+	}
+}
+
 func zipped(t *testing.T, content string) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -428,9 +440,17 @@ func TestLinesOfJSONAreCountedAsTheyStand(t *testing.T) {
 	if len(rejections) != 1 || rejections[0].Line != 3 {
 		t.Errorf("rejections %v", rejections)
 	}
-	refusal := refusalOf(t, "{\"sid\":\"CA1\"}\n{\"sid\":\n", takesCalls)
-	if want := `Line 2 is no JSON object such as {"sid": "CA…", …}. Export the call log again.`; refusal.Sentence != want {
-		t.Errorf("got %s\nwant %s", refusal.Sentence, want)
+	calls, _, rejections := readCalls(t, "{\"sid\":\"CA1\",\"start_time\":\"2026-03-31T18:05:09Z\"}\n{\"sid\":\nnull\n{\"sid\":\"CA2\",\"start_time\":\"2026-03-31T18:05:09Z\"}\n")
+	if len(calls) != 2 || len(rejections) != 2 || rejections[0].Error() != `line 2: This line is no JSON object such as {"sid": "CA…", …}. Export the call log again.` || rejections[1].Line != 3 {
+		t.Errorf("calls %v, rejections %v", calls, rejections)
+	}
+	var many strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&many, "{\"name%d\":1}\n", i)
+	}
+	refusal := refusalOf(t, many.String(), takesCalls)
+	if want := "too_many_columns: The objects have more than 200 names; at most 200 are read. Export only the columns that you need."; refusal.Error() != want {
+		t.Errorf("got %s\nwant %s", refusal.Error(), want)
 	}
 }
 

@@ -26,6 +26,7 @@ type rowReader struct {
 	closer io.Closer
 	bound  *recordBound
 	width  int
+	lines  bool   // the rows are lines of JSON
 	offset int    // physical lines before the first that csv counts
 	passed int64  // bytes before the first that csv counts
 	line   int    // of the row read last
@@ -98,7 +99,7 @@ func (t *Table) openAtHeader(ctx context.Context) (*rowReader, error) {
 			return nil, fmt.Errorf("read preamble: %w", err)
 		}
 	}
-	r := &rowReader{ctx: ctx, closer: in, width: len(t.Header), offset: t.headerLine - 1 - t.shift, line: t.headerLine}
+	r := &rowReader{ctx: ctx, closer: in, width: len(t.Header), lines: t.shift > 0, offset: t.headerLine - 1 - t.shift, line: t.headerLine}
 	r.bound = &recordBound{r: buffered}
 	r.bound.begin(0)
 	r.csv = csv.NewReader(r.bound)
@@ -142,8 +143,14 @@ func (r *rowReader) begin() error {
 // position is how far was read, in bytes from the header on.
 func (r *rowReader) position() int64 { return r.passed + r.csv.InputOffset() }
 
+const noObject = "This line is no JSON object such as {\"sid\": \"CA…\", …}. Export the call log again."
+
 func (r *rowReader) misfit(cells int) *conversion.Rejection {
 	rejection := &conversion.Rejection{Line: r.line}
+	if r.lines {
+		rejection.Add(conversion.RowMalformed, "", "", noObject)
+		return rejection
+	}
 	rejection.Add(conversion.RowMalformed, "", "", "This line has %s where the header has %d. Check for a missing or an unquoted delimiter.", conversion.Count(cells, "cell"), r.width)
 	return rejection
 }

@@ -38,7 +38,7 @@ func unpack(open Opener, settings Settings) (inside Opener, shift int, notes []s
 	if !lines {
 		return open, 0, notes, nil, nil
 	}
-	columns, refusal, err := jsonColumns(open)
+	columns, refusal, err := jsonColumns(open, settings.Limits.Columns)
 	if err != nil || refusal != nil {
 		if err != nil {
 			refusal, err = damaged(err)
@@ -115,8 +115,9 @@ func (u *unzipping) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// eachObject calls each for the objects of JSON lines; a blank line is none.
-func eachObject(in io.Reader, each func(line int, object map[string]any) error) (*conversion.Refusal, error) {
+// eachObject calls each for the objects of JSON lines; a blank line is none, and ok is
+// false for one that holds something else.
+func eachObject(in io.Reader, each func(object map[string]any, ok bool) error) (*conversion.Refusal, error) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 64<<10), maxRecord)
 	n := 0
@@ -124,14 +125,13 @@ func eachObject(in io.Reader, each func(line int, object map[string]any) error) 
 		n++
 		text := bytes.TrimSpace(bytes.TrimPrefix(lines.Bytes(), []byte{0xEF, 0xBB, 0xBF}))
 		var object map[string]any
+		ok := true
 		if len(text) > 0 {
 			decoder := json.NewDecoder(bytes.NewReader(text))
 			decoder.UseNumber()
-			if decoder.Decode(&object) != nil || decoder.More() {
-				return conversion.Refuse(conversion.NotATable, "Line %d is no JSON object such as {\"sid\": \"CA…\", …}. Export the call log again.", n), nil
-			}
+			ok = decoder.Decode(&object) == nil && object != nil && !decoder.More()
 		}
-		if err := each(n, object); err != nil {
+		if err := each(object, ok); err != nil {
 			return nil, err
 		}
 	}
@@ -141,25 +141,35 @@ func eachObject(in io.Reader, each func(line int, object map[string]any) error) 
 	return nil, lines.Err()
 }
 
-// jsonColumns lists what any of the objects has.
-func jsonColumns(open Opener) ([]string, *conversion.Refusal, error) {
+// errColumns says that objects have more names than a table may have columns.
+var errColumns = errors.New("too many columns")
+
+// jsonColumns lists what any of the objects has, if that is no more than most.
+func jsonColumns(open Opener, most int) ([]string, *conversion.Refusal, error) {
 	in, err := open()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer in.Close()
 	seen := map[string]bool{}
-	refusal, err := eachObject(in, func(_ int, object map[string]any) error {
+	refusal, err := eachObject(in, func(object map[string]any, _ bool) error {
 		for name := range object {
 			seen[name] = true
 		}
+		if len(seen) > most {
+			return errColumns
+		}
 		return nil
 	})
+	if errors.Is(err, errColumns) {
+		return nil, conversion.Refuse(conversion.TooManyColumns, "The objects have more than %d names; at most %d are read. Export only the columns that you need.", most, most), nil
+	}
 	return slices.Sorted(maps.Keys(seen)), refusal, err
 }
 
 // jsonTable opens JSON lines as a CSV: a header, then a line for each. What is no
-// text or number is left out.
+// text or number is left out; a line that is no object has a cell too many, so that it
+// is rejected.
 func jsonTable(open Opener, columns []string) Opener {
 	return func() (io.ReadCloser, error) {
 		raw, err := open()
@@ -173,7 +183,10 @@ func jsonTable(open Opener, columns []string) Opener {
 			err := out.Write(columns)
 			cells := make([]string, len(columns))
 			if err == nil {
-				_, err = eachObject(raw, func(_ int, object map[string]any) error {
+				_, err = eachObject(raw, func(object map[string]any, ok bool) error {
+					if !ok {
+						return out.Write(make([]string, len(columns)+1))
+					}
 					for i, name := range columns {
 						cells[i] = cellOf(object[name])
 					}

@@ -126,15 +126,21 @@ func (p *rowParser) count(column string) (int, bool) {
 
 // flag reads a yes or no; ok is false if it is neither.
 func (p *rowParser) flag(column string) (set, ok bool) {
-	switch text := strings.ToLower(p.text(column)); text {
+	text := p.text(column)
+	if set, ok = flagOf(text); !ok {
+		p.fault(conversion.OptionInvalid, column, text, "%s is %q. Write 1 for yes, 0 for no.", p.label(column), text)
+	}
+	return set, ok
+}
+
+func flagOf(text string) (set, ok bool) {
+	switch strings.ToLower(text) {
 	case "", "0", "false", "no", "n":
 		return false, true
 	case "1", "true", "yes", "y":
 		return true, true
-	default:
-		p.fault(conversion.OptionInvalid, column, text, "%s is %q. Write 1 for yes, 0 for no.", p.label(column), text)
-		return false, false
 	}
+	return false, false
 }
 
 func (p *rowParser) currency(column string) conversion.Currency {

@@ -168,7 +168,7 @@ func (d *decider) withCost(decision Decision) Decision {
 		return decision
 	}
 	decision.Cost = &conversion.CallCost{ID: d.id, Call: call.ID, Before: call.Cost, After: cost}
-	said := fmt.Sprintf("call cost %s → %s", nothing(call.Cost), cost)
+	said := fmt.Sprintf("call cost %s → %s", inCurrency(call.Cost), inCurrency(cost))
 	decision.Outcome.Rule = strings.TrimPrefix(decision.Outcome.Rule+"; "+said, "; ")
 	if decision.Outcome.Verdict == conversion.Unchanged {
 		decision.Outcome.Verdict = conversion.Updated

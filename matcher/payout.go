@@ -56,7 +56,7 @@ func share(c *conversion.Conversion, rule *conversion.PayoutRule) conversion.Amo
 func meets(c *conversion.Conversion, call *conversion.Call, rule *conversion.PayoutRule) bool {
 	switch {
 	case len(rule.ReasonCodes) > 0 && !slices.Contains(rule.ReasonCodes, c.ReasonCode),
-		len(rule.EventTypes) > 0 && !slices.Contains(rule.EventTypes, c.EventType),
+		len(rule.EventTypes) > 0 && !slices.ContainsFunc(rule.EventTypes, func(t string) bool { return t == c.EventType || rule.AnyCase && strings.EqualFold(t, c.EventType) }),
 		len(rule.SKUs) > 0 && !sharesSKU(rule.SKUs, c.SKUs),
 		!like(rule.Campaign, c.Campaign),
 		!like(rule.Publisher, c.Publisher),

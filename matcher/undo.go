@@ -1,7 +1,6 @@
 package matcher
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -171,7 +170,12 @@ func touchesMoney(c *conversion.Change) bool {
 // by now.
 func UndoCost(said conversion.CallCost, now conversion.Amount, id int64) (*conversion.CallCost, string) {
 	if now != said.After {
-		return nil, fmt.Sprintf("The call's cost is %s by now, not %s.", cmp.Or(now.String(), "unknown"), said.After)
+		return nil, fmt.Sprintf("The call's cost is %s by now, not %s. Undo what has set that first.", inCurrency(now), inCurrency(said.After))
 	}
 	return &conversion.CallCost{ID: id, Call: said.Call, Before: said.After, After: said.Before, Undoes: said.ID}, ""
+}
+
+// inCurrency writes an amount with its currency.
+func inCurrency(a conversion.Amount) string {
+	return strings.TrimSpace(nothing(a) + " " + string(a.Currency))
 }

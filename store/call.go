@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -31,10 +32,13 @@ func (s *Store) Calls(ctx context.Context, account string, searches []conversion
 	}
 	for _, way := range ways {
 		chosen := way.choose(searches)
-		query := "SELECT w.at, c." + joinColumns("c", callColumns) + " FROM w CROSS JOIN call c WHERE c.account = " + literal(id) + way.where(literal(id))
+		query := "SELECT w.at, c." + joinColumns("c", callColumns) + way.from() + " WHERE c.account = " + literal(id) + way.where(literal(id))
 		err := lookup(ctx, s.read, "at, sought, lo, hi, called", query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
 			var at int
 			call, err := scanCall(rows, &at)
+			if way.superseded {
+				call.TransactionID = searches[at].ID // by which the row knows it
+			}
 			if err == nil {
 				found[at] = append(found[at], call)
 			}
@@ -54,10 +58,12 @@ type way struct {
 	kind   conversion.CallIDKind
 	caller bool
 	latest bool
+	// superseded is by the id of a log entry that a later one has replaced.
+	superseded bool
 }
 
 var ways = []way{
-	{id: "call_id", kind: conversion.CallRecord}, {id: "transaction_id", kind: conversion.CallTransaction},
+	{id: "call_id", kind: conversion.CallRecord}, {id: "transaction_id", kind: conversion.CallTransaction}, {id: "transaction_id", kind: conversion.CallTransaction, superseded: true},
 	{id: "external_id", kind: conversion.CallExternal}, {id: "click_id", kind: conversion.CallClick},
 	{caller: true}, {}, {caller: true, latest: true},
 }
@@ -88,9 +94,19 @@ func (w way) args(searches []conversion.CallSearch, chosen []int) func(row int, 
 	}
 }
 
+// from are the tables that are looked in.
+func (w way) from() string {
+	if w.superseded {
+		return " FROM w CROSS JOIN superseded_transaction s CROSS JOIN call c"
+	}
+	return " FROM w CROSS JOIN call c"
+}
+
 // where compares a call with what is sought, so that each search is one seek.
 func (w way) where(account string) string {
 	switch {
+	case w.superseded:
+		return " AND s.account = " + account + " AND s.transaction_id = w.sought AND c.id = s.call"
 	case w.id != "":
 		return " AND c." + w.id + " = w.sought AND c." + w.id + " <> ''"
 	case w.latest:
@@ -113,7 +129,7 @@ func (s *Store) CallsElsewhere(ctx context.Context, account string, searches []c
 		return nil, err
 	}
 	for _, way := range ways {
-		if way.id == "" && !way.caller {
+		if way.id == "" && !way.caller || way.superseded {
 			continue
 		}
 		chosen := way.choose(searches)
@@ -163,13 +179,13 @@ type callBook struct {
 	byCallID      map[string]*conversion.Call
 	byTransaction map[string]*conversion.Call
 	superseded    map[string]bool
-	newSuperseded []string
+	newSuperseded map[string]*conversion.Call // by what has replaced them
 	touched       []*conversion.Call
 	isTouched     map[*conversion.Call]bool
 }
 
 func loadCallBook(ctx context.Context, tx *sql.Tx, account int64, calls []conversion.Call) (*callBook, error) {
-	b := &callBook{byCallID: map[string]*conversion.Call{}, byTransaction: map[string]*conversion.Call{}, superseded: map[string]bool{}, isTouched: map[*conversion.Call]bool{}}
+	b := &callBook{byCallID: map[string]*conversion.Call{}, byTransaction: map[string]*conversion.Call{}, superseded: map[string]bool{}, newSuperseded: map[string]*conversion.Call{}, isTouched: map[*conversion.Call]bool{}}
 	var callIDs, transactions []string
 	for _, c := range calls {
 		callIDs = append(callIDs, c.CallID)
@@ -227,17 +243,19 @@ func (b *callBook) enter(entry conversion.Call, tally *conversion.CallsTally) {
 		known = b.byTransaction[entry.Corrects]
 	}
 	entry.Corrected = entry.Corrects != ""
+	if known == nil {
+		known = &conversion.Call{}
+	}
 	if entry.Corrects != "" && !b.superseded[entry.Corrects] {
 		b.superseded[entry.Corrects] = true
-		b.newSuperseded = append(b.newSuperseded, entry.Corrects)
+		b.newSuperseded[entry.Corrects] = known
 	}
 	switch {
-	case stale, known != nil && known.Corrected && !entry.Corrected && known.TransactionID != entry.TransactionID:
+	case stale, known.Corrected && !entry.Corrected && known.TransactionID != entry.TransactionID:
 		tally.Unchanged++ // what came later says otherwise
 		return
-	case known == nil:
+	case known.CallID == "":
 		tally.Created++
-		known = &conversion.Call{}
 	case known.SameAs(entry):
 		tally.Unchanged++
 		return
@@ -276,8 +294,12 @@ func (b *callBook) save(ctx context.Context, tx *sql.Tx, account int64) error {
 	if err != nil {
 		return err
 	}
-	return insert(ctx, tx, "superseded_transaction", "account, transaction_id", "ON CONFLICT DO NOTHING", len(b.newSuperseded),
-		func(row int, into []any) []any { return append(into, account, b.newSuperseded[row]) })
+	superseded := slices.Sorted(maps.Keys(b.newSuperseded))
+	superseded = slices.DeleteFunc(superseded, func(t string) bool { return b.newSuperseded[t].ID == 0 })
+	return insert(ctx, tx, "superseded_transaction", "account, transaction_id, call", "ON CONFLICT DO NOTHING", len(superseded),
+		func(row int, into []any) []any {
+			return append(into, account, superseded[row], b.newSuperseded[superseded[row]].ID)
+		})
 }
 
 func flag(set bool) int {

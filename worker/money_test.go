@@ -104,6 +104,22 @@ func TestSumsBeyondAllBounds(t *testing.T) {
 	b.check()
 }
 
+// A signal may name a call by the log entry that a correction has replaced since.
+func TestASignalOfASupersededTransaction(t *testing.T) {
+	b := newBench(t, nil)
+	calls := testCalls(0, 2)
+	calls[0].TransactionID = "OLD"
+	corrected := calls[0]
+	corrected.TransactionID, corrected.Corrects, corrected.Duration = "NEW", "OLD", 99
+	for _, log := range [][]conversion.Call{calls, {corrected}} {
+		if _, err := b.db.SaveCalls(t.Context(), b.account.ID, log); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.wantVerdicts(b.deliver("1.csv", "transaction_id,name,revenue\nOLD,Sale,10.00\nNEW,Sale,12.00\n").ID, "created updated")
+	b.wantHeldAs("C0, sale 12.00, payout 1.20, type sale")
+}
+
 // wantHeldAs checks what is held, as standings writes it.
 func (b *bench) wantHeldAs(want ...string) {
 	b.t.Helper()

@@ -72,7 +72,7 @@ func (w *Worker) Replay(ctx context.Context, of *conversion.Upload, keep bool, s
 		if found.Lines == 0 { // what came since has made the same of them
 			return false, show(r.Worker, nil, found)
 		}
-		if err := r.stopWaiting(ctx, r.of, "The upload was decided again, and the row waits as part of that."); err != nil {
+		if _, err := r.stopWaiting(ctx, r.of, "The upload was decided again, and the row waits as part of that."); err != nil {
 			return false, err
 		}
 		return keep, show(r.Worker, r.again, found)
@@ -84,7 +84,6 @@ type replay struct {
 	*Worker
 	of      *conversion.Upload
 	account *conversion.Account
-	undo    *conversion.Upload // what took the lines back
 	again   *conversion.Upload // what decided them again
 
 	family []*conversion.Upload // those that share its bytes by undo and replay
@@ -114,14 +113,15 @@ func (r *replay) rehearse(ctx context.Context) (err error) {
 
 // run takes lines back and decides them again.
 func (r *replay) run(ctx context.Context) (err error) {
-	if r.undo, err = r.derive(ctx, r.of, func(u *conversion.Upload) { u.Undoes = r.of.ID }); err != nil {
-		return err
-	}
-	blocked, err := r.takeBack(ctx, r.undo, r.of, r.account, r.only.has)
+	u, err := r.beginUndo(ctx, r.of, r.account)
 	if err != nil {
 		return err
 	}
-	if err := r.end(ctx, r.undo, false); err != nil {
+	blocked, err := u.takeBack(ctx, r.only.has)
+	if err != nil {
+		return err
+	}
+	if err := r.end(ctx, u.undo, false); err != nil {
 		return err
 	}
 	taken := map[int64]bool{} // by others, since: that stays

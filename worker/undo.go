@@ -24,24 +24,58 @@ func (w *Worker) Undo(ctx context.Context, of *conversion.Upload, keep bool, sho
 	if err != nil {
 		return err
 	}
-	was := *of
+	was := *of // what is only tried leaves the caller's alone
 	return w.Together(ctx, func(s Store) (bool, error) {
-		of, within := &was, w.On(s) // what is only tried leaves the caller's alone
-		undo, err := within.derive(ctx, of, func(u *conversion.Upload) { u.Undoes = of.ID })
+		within := w.On(s)
+		u, err := within.beginUndo(ctx, &was, account)
+		if err == nil {
+			err = u.amendWaiting(ctx)
+		}
+		if err == nil {
+			_, err = u.takeBack(ctx, func(int) bool { return true })
+		}
+		if err == nil {
+			err = within.end(ctx, u.undo, true)
+		}
 		if err != nil {
 			return false, err
 		}
-		if err := within.stopWaiting(ctx, of, "The upload was undone before the row's call came."); err != nil {
-			return false, err
-		}
-		if _, err := within.takeBack(ctx, undo, of, account, func(int) bool { return true }); err != nil {
-			return false, err
-		}
-		if err := within.end(ctx, undo, true); err != nil {
-			return false, err
-		}
-		return keep, show(within, undo)
+		return keep, show(within, u.undo)
 	})
+}
+
+// undoing takes back what an upload did.
+type undoing struct {
+	*Worker
+	undo, of *conversion.Upload
+	account  *conversion.Account
+	// base is the upload that is undone in the end, if of is an undo itself; restores
+	// says that what it did is done again.
+	base     *conversion.Upload
+	restores bool
+	amended  lines // those of base that wait no longer, or again
+}
+
+func (w *Worker) beginUndo(ctx context.Context, of *conversion.Upload, account *conversion.Account) (u *undoing, err error) {
+	u = &undoing{Worker: w, of: of, account: account, base: of}
+	for u.base.Undoes != 0 {
+		if u.base, err = w.Store.Upload(ctx, u.base.Undoes); err != nil {
+			return nil, err
+		}
+		u.restores = !u.restores
+	}
+	u.undo, err = w.derive(ctx, of, func(undo *conversion.Upload) { undo.Undoes = of.ID })
+	return u, err
+}
+
+// amendWaiting has rows wait no longer, or again.
+func (u *undoing) amendWaiting(ctx context.Context) (err error) {
+	if u.restores {
+		u.amended, err = u.resumeWaiting(ctx, u.base)
+	} else {
+		u.amended, err = u.stopWaiting(ctx, u.base, "The upload was undone before the row's call came.")
+	}
+	return err
 }
 
 // undoable returns the account of an upload that can be taken back or decided
@@ -79,51 +113,78 @@ func (w *Worker) derive(ctx context.Context, of *conversion.Upload, as func(*con
 }
 
 // stopWaiting has no row of an upload wait for its call any longer, and says why.
-func (w *Worker) stopWaiting(ctx context.Context, of *conversion.Upload, why string) error {
+func (w *Worker) stopWaiting(ctx context.Context, of *conversion.Upload, why string) (stopped lines, err error) {
 	if of.Tally.Of(conversion.Waiting) == 0 {
-		return nil
+		return nil, nil
 	}
+	return w.amend(ctx, of, func(o *conversion.Outcome) bool {
+		waits := o.Verdict == conversion.Waiting
+		if waits {
+			o.Verdict, o.Code, o.Message, o.Waited = conversion.Ignored, "", why, true
+		}
+		return waits
+	})
+}
+
+// resumeWaiting has the rows of an upload wait again that did until it was undone.
+func (w *Worker) resumeWaiting(ctx context.Context, of *conversion.Upload) (resumed lines, err error) {
+	if of.Tally.Of(conversion.Ignored) == 0 {
+		return nil, nil
+	}
+	return w.amend(ctx, of, func(o *conversion.Outcome) bool {
+		waited := o.Verdict == conversion.Ignored && o.Waited
+		if waited {
+			o.Verdict, o.Code, o.Message, o.Waited = conversion.Waiting, conversion.CallNotFound, "The row waits for its call.", false
+		}
+		return waited
+	})
+}
+
+// amend changes the outcomes of a decided upload's rows: those that change says that
+// it has changed.
+func (w *Worker) amend(ctx context.Context, of *conversion.Upload, change func(*conversion.Outcome) bool) (amended lines, err error) {
 	now := *of // the caller may only be looking what would happen
 	of = &now
-	return w.Store.Outcomes(ctx, of.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
+	err = w.Store.Outcomes(ctx, of.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
 		settled := &conversion.Settlement{
 			Upload: of.ID, From: of.State, After: of.Cursor, Cursor: of.Cursor, Waiting: of.Tally.Of(conversion.Waiting),
 			Outcomes: outcomes, Tally: of.Tally, Done: true, At: w.now(), Diagnosis: of.Diagnosis,
 		}
 		for i := range outcomes {
-			if o := &outcomes[i]; o.Verdict == conversion.Waiting {
-				o.Verdict, o.Code, o.Message = conversion.Ignored, "", why
-				settled.Tally.Counts[conversion.Waiting]--
-				settled.Tally.Counts[conversion.Ignored]++
+			was := outcomes[i].Verdict
+			if change(&outcomes[i]) {
+				amended.add(outcomes[i].Line)
+				settled.Tally.Counts[was]--
+				settled.Tally.Counts[outcomes[i].Verdict]++
 			}
+		}
+		if settled.Tally == of.Tally {
+			return true, nil
 		}
 		err := w.Store.Settle(ctx, conversion.HeldQuery{Account: of.Account}, func(*conversion.Held) (*conversion.Settlement, error) { return settled, nil })
 		of.Tally = settled.Tally
 		return true, err
 	})
+	return amended, err
 }
 
-// takeBack takes back what those of an upload's lines did that take says, in the
+// takeBack takes back what those of the upload's lines did that take says, in the
 // opposite order, and returns the lines where something stands in the way.
-func (w *Worker) takeBack(ctx context.Context, undo, of *conversion.Upload, account *conversion.Account, take func(line int) bool) (blocked map[int]conversion.Outcome, err error) {
+func (u *undoing) takeBack(ctx context.Context, take func(line int) bool) (blocked map[int]conversion.Outcome, err error) {
 	blocked = map[int]conversion.Outcome{}
-	policy := matcher.Policy{Account: account, Now: w.now()}
-	forward, err := w.tookBack(ctx, of)
-	if err != nil {
-		return nil, err
-	}
-	err = w.eachChunk(ctx, of.ID, forward, func(outcomes []conversion.Outcome) error {
-		query := conversion.HeldQuery{Account: of.Account, Undoes: of.ID, First: outcomes[0].Line, Last: outcomes[len(outcomes)-1].Line}
-		return w.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
-			taking := &takingBack{settling: newSettling(undo, policy, held), of: of.ID, done: map[int64]conversion.Outcome{}}
+	policy := matcher.Policy{Account: u.account, Now: u.now()}
+	err = u.eachChunk(ctx, u.of.ID, u.restores, func(outcomes []conversion.Outcome) error {
+		query := conversion.HeldQuery{Account: u.of.Account, Undoes: u.of.ID, First: outcomes[0].Line, Last: outcomes[len(outcomes)-1].Line}
+		return u.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
+			taking := &takingBack{settling: newSettling(u.undo, policy, held), undoing: u, done: map[int64]conversion.Outcome{}}
 			taken := make([]conversion.Outcome, len(outcomes))
 			for n := range outcomes {
 				i := len(outcomes) - 1 - n
-				if forward {
+				if u.restores {
 					i = n
 				}
 				o := outcomes[i]
-				taken[i] = conversion.Outcome{Line: o.Line, PartOf: o.PartOf, Verdict: conversion.Unchanged, ConversionID: o.ConversionID, Message: "Left as it was.", DecidedBy: of.ID}
+				taken[i] = conversion.Outcome{Line: o.Line, PartOf: o.PartOf, Verdict: conversion.Unchanged, ConversionID: o.ConversionID, Message: "Left as it was.", DecidedBy: u.of.ID}
 				if take(o.Line) {
 					if taken[i], err = taking.line(o); err != nil {
 						return nil, err
@@ -138,7 +199,7 @@ func (w *Worker) takeBack(ctx context.Context, undo, of *conversion.Upload, acco
 			}
 			taking.note(taken...)
 			settled := taking.settlement(&chunk{}, policy.Now)
-			undo.Cursor, undo.Tally = settled.Cursor, settled.Tally
+			u.undo.Cursor, u.undo.Tally = settled.Cursor, settled.Tally
 			return settled, nil
 		})
 	})
@@ -156,20 +217,6 @@ func shareBlocks(taken []conversion.Outcome) {
 			o.Verdict, o.Code, o.Message = head.Verdict, head.Code, o.Message+" "+head.Message
 		}
 	}
-}
-
-// tookBack reports whether an upload's lines were done from the last one to the
-// first: those of an undo were, those of an undo of an undo were not.
-func (w *Worker) tookBack(ctx context.Context, u *conversion.Upload) (bool, error) {
-	if u.Undoes == 0 {
-		return false, nil
-	}
-	of, err := w.Store.Upload(ctx, u.Undoes)
-	if err != nil {
-		return false, err
-	}
-	took, err := w.tookBack(ctx, of)
-	return !took, err
 }
 
 // eachChunk calls each for the chunks of an upload's outcomes, the first or the last
@@ -209,7 +256,7 @@ func (w *Worker) end(ctx context.Context, u *conversion.Upload, news bool) error
 // taken back together, the newest first: rows that waited were not done in order.
 type takingBack struct {
 	*settling
-	of   int64                        // the upload that is taken back
+	*undoing
 	done map[int64]conversion.Outcome // by the change that was to be taken back
 }
 
@@ -220,6 +267,8 @@ func (t *takingBack) line(was conversion.Outcome) (conversion.Outcome, error) {
 	switch {
 	case was.PartOf != 0:
 		outcome.Message = fmt.Sprintf("Part of the order that begins on line %d.", was.PartOf)
+	case was.Verdict == conversion.Waiting || was.Waited:
+		t.waited(&outcome, was.Verdict)
 	case change == nil:
 		outcome.Message = "This row had changed no conversion."
 	default:
@@ -234,10 +283,27 @@ func (t *takingBack) line(was conversion.Outcome) (conversion.Outcome, error) {
 	return outcome, nil
 }
 
+// waited says what becomes of a line that waited for its call.
+func (t *takingBack) waited(outcome *conversion.Outcome, was conversion.Verdict) {
+	switch amended := t.amended.has(outcome.Line); {
+	case amended && t.restores:
+		outcome.Verdict, outcome.Waited, outcome.Message = conversion.Updated, true, "The row waits for its call again."
+	case amended:
+		outcome.Verdict, outcome.Waited, outcome.Message = conversion.Updated, true, "The row waited for its call, and waits no longer."
+	case was == conversion.Waiting:
+		outcome.Message = "The row waits for its call; that is left to the replay."
+	case t.restores || t.of == t.base:
+		outcome.Message = "This was undone before."
+	default:
+		outcome.Verdict, outcome.Code = conversion.Rejected, conversion.UndoConflict
+		outcome.Message = fmt.Sprintf("The row has not waited since then: it was decided. Undo upload %d for that.", t.base.ID)
+	}
+}
+
 // all takes back all that the upload did to a conversion.
 func (t *takingBack) all(id int64) error {
 	for _, change := range slices.Backward(t.held.Ledgers[id]) {
-		if _, done := t.done[change.ID]; done || conversion.UploadOf(change.ID) != t.of {
+		if _, done := t.done[change.ID]; done || conversion.UploadOf(change.ID) != t.of.ID {
 			continue
 		}
 		if by := t.takenBackBy(change); by != nil { // when another line was at work
@@ -292,9 +358,9 @@ func (t *takingBack) cost(outcome *conversion.Outcome) {
 	call := t.held.Calls[said.Call]
 	cost, why := matcher.UndoCost(said, call.Cost, conversion.MakeID(t.upload.ID, outcome.Line))
 	if cost == nil {
-		outcome.Message = why
+		outcome.Code, outcome.Message = conversion.UndoConflict, why
 		if t.held.Done[outcome.Line] == nil { // it had done nothing else
-			outcome.Verdict, outcome.Code = conversion.Rejected, conversion.UndoConflict
+			outcome.Verdict = conversion.Rejected
 		}
 		return
 	}

@@ -155,6 +155,18 @@ func TestUndoEndsWaiting(t *testing.T) {
 	}
 	b.wantVerdicts(upload.ID, "ignored")
 	b.wantSales()
+	// The undo of the undo has it wait again, and its call is there by now.
+	redo, _ := b.undo(b.uploads()[1].ID, true)
+	b.wantVerdicts(redo.ID, "updated")
+	b.wantVerdicts(upload.ID, "waiting:call_not_found")
+	b.reconcile()
+	b.wantVerdicts(upload.ID, "created")
+	b.wantSales("C0=10.00")
+	third, _ := b.undo(redo.ID, true)
+	b.wantVerdicts(third.ID, "rejected:undo_conflict")
+	fourth, _ := b.undo(upload.ID, true)
+	b.wantVerdicts(fourth.ID, "updated")
+	b.wantSales()
 	// Sent again, it counts.
 	again := b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))
 	b.wantVerdicts(again.ID, "created")

@@ -319,10 +319,15 @@ func (a *accountConfig) payouts(at string, to *conversion.Account) error {
 		into  *[]conversion.PayoutRule
 	}{{"payouts", a.Payouts, &to.Payouts}, {"received", a.Received, &to.Received}} {
 		for i, p := range list.rules {
-			rule, err := p.rule(fmt.Sprintf("%s.%s[%d]", at, list.key, i), to.Currency)
+			ruleAt := fmt.Sprintf("%s.%s[%d]", at, list.key, i)
+			rule, err := p.rule(ruleAt, to.Currency)
 			if err != nil {
 				return err
 			}
+			if rule.EventTypes, err = p.eventTypes(ruleAt, to); err != nil {
+				return err
+			}
+			rule.AnyCase = len(to.EventTypes) == 0
 			if rule.OfReceived && list.key == "received" {
 				return faultAt(fmt.Sprintf("%s.received[%d].of", at, i), "what is received can't be a share of itself; take it out")
 			}
@@ -332,8 +337,24 @@ func (a *accountConfig) payouts(at string, to *conversion.Account) error {
 	return nil
 }
 
+// eventTypes are the event types that a rule is for, by their names: those that the
+// account lists, if it lists any.
+func (p payoutConfig) eventTypes(at string, account *conversion.Account) (names []string, err error) {
+	if len(account.EventTypes) == 0 {
+		return p.EventType, nil
+	}
+	for i, name := range p.EventType {
+		t := account.EventType(name)
+		if t == nil {
+			return nil, faultAt(fmt.Sprintf("%s.event_type[%d]", at, i), "the account has no event type %q, so the rule would never fit; correct it or add it to event_types", name)
+		}
+		names = append(names, t.Name)
+	}
+	return names, nil
+}
+
 func (p payoutConfig) rule(at string, currency conversion.Currency) (conversion.PayoutRule, error) {
-	rule := conversion.PayoutRule{ReasonCodes: p.ReasonCode, EventTypes: p.EventType, SKUs: p.SKU, Campaign: p.Campaign, Publisher: p.Publisher}
+	rule := conversion.PayoutRule{ReasonCodes: p.ReasonCode, SKUs: p.SKU, Campaign: p.Campaign, Publisher: p.Publisher}
 	if err := durations(at, []durationSetting{{"min_duration", p.MinDuration, 0, &rule.MinDuration}}); err != nil {
 		return rule, err
 	}
@@ -360,13 +381,16 @@ func (p payoutConfig) rule(at string, currency conversion.Currency) (conversion.
 	if rule.OfReceived = of == "received"; of != "" && !rule.HasPercent {
 		return rule, faultAt(at+".of", "only a percentage is of something; take it out")
 	}
-	switch _, err := path.Match(p.Publisher, ""); {
+	for key, pattern := range map[string]string{"publisher": p.Publisher, "campaign": p.Campaign} {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return rule, faultAt(at+"."+key, "%q is no pattern: a [ in it is not closed", pattern)
+		}
+	}
+	switch {
 	case rule.HasPercent == rule.Fixed.Given:
 		return rule, faultAt(at, "a payout rule pays either fixed or percent; give one of them")
 	case rule.Fixed.Given && rule.Cap.Given:
 		return rule, faultAt(at+".cap", "a fixed payout has no cap; take it out")
-	case err != nil:
-		return rule, faultAt(at+".publisher", "%q is no pattern: a [ in it is not closed", p.Publisher)
 	}
 	return rule, nil
 }

@@ -172,6 +172,11 @@ func (c *config) accounts() ([]*conversion.Account, error) {
 			if other.ID == a.ID {
 				return nil, c.at(faultAt(at+".id", "the id %q is used twice; every account needs its own", a.ID))
 			}
+			for key, called := range map[string]string{"id": a.ID, "name": a.Name} {
+				if called != "" && (strings.EqualFold(called, other.Name) || called == other.ID) {
+					return nil, c.at(faultAt(at+"."+key, "account %s is called %q as well, and a call log may name an account by that; every account needs its own", other.ID, called))
+				}
+			}
 		}
 		for j, address := range slices.Concat(a.Addresses, a.DryRunAddresses) {
 			if owner, taken := addresses[strings.ToLower(address)]; taken {

@@ -169,6 +169,10 @@ func (g *globals) listTaken(w *worker.Worker, u *conversion.Upload) error {
 			if listed == 1 {
 				fmt.Fprintln(g.stdout, "\nTaken back:")
 			}
+			if o.Waited {
+				fmt.Fprintf(g.stdout, "  line %-6d %s\n", o.Line, o.Message)
+				continue
+			}
 			fmt.Fprintf(g.stdout, "  line %-6d conversion %-12s payout %s → %s\n", o.Line, orDash(conversion.FormatID(o.ConversionID)), orDash(o.PayoutBefore.String()), orDash(o.PayoutAfter.String()))
 		}
 		return true, nil

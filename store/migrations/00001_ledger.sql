@@ -45,10 +45,12 @@ CREATE TABLE call_cost (
 CREATE INDEX call_cost_by_call ON call_cost (call);
 CREATE INDEX call_cost_by_undone ON call_cost (undoes) WHERE undoes <> 0;
 
--- Call log entries that a later entry has replaced. Seen again, they say nothing.
+-- Call log entries that a later entry has replaced. Seen again, they say nothing;
+-- rows that name them mean the call as it is now.
 CREATE TABLE superseded_transaction (
     account        INTEGER NOT NULL REFERENCES account (id),
     transaction_id TEXT NOT NULL,
+    call           INTEGER NOT NULL REFERENCES call (id),
     UNIQUE (account, transaction_id)
 ) STRICT;
 
