@@ -47,8 +47,9 @@ type Dialect struct {
 	Required []Requirement
 	Columns  []Column
 	// Key is what its conversions are told apart by, if the account doesn't say;
-	// nil for conversion.DefaultKey.
-	Key []conversion.KeyPart
+	// nil for conversion.DefaultKey. KeyNoID is that of rows without an event id, if
+	// it is another one.
+	Key, KeyNoID []conversion.KeyPart
 	// Together are the columns that adjacent rows of one order share; none if each
 	// row stands for itself.
 	Together []string

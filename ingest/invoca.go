@@ -113,7 +113,8 @@ var invocaSignal = &Dialect{
 		{"currency", nil, KindCurrency, "The currency of revenue, if not the account's."},
 		{"value", nil, KindFlag, "Whether it happened; a signal that says no pays nothing."},
 	},
-	Key: []conversion.KeyPart{conversion.KeyCall, conversion.KeyEventType, conversion.KeyEventID},
+	Key:     []conversion.KeyPart{conversion.KeyEventType, conversion.KeyEventID},
+	KeyNoID: []conversion.KeyPart{conversion.KeyCall, conversion.KeyEventType},
 	labels: func(l *conversion.Labels) {
 		l.Start, l.Event, l.EventID, l.Sale, l.Currency = "call_start_time", "occurred_at_time", "partner_unique_id", "revenue", "currency"
 	},

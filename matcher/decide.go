@@ -61,22 +61,27 @@ func (d *decider) decide() Decision {
 		d.outcome.Verdict = conversion.Unchanged
 		return Decision{Outcome: d.outcome}
 	}
-	if r := d.sameReference(); claim.ReferenceID != "" && r != nil && r.Call != 0 && r.Call != call.ID {
-		name := d.policy.labels().Reference
-		return d.reject(conversion.CluesConflict, name, claim.ReferenceID,
+	if used, label, id := d.usedBefore(); used != nil && used.Call != 0 && used.Call != call.ID {
+		return d.reject(conversion.CluesConflict, label, id,
 			"%s call %s, but %s %q was used before for conversion %d on another call. Correct one of them.",
-			d.clues(), call.CallID, name, claim.ReferenceID, r.ID)
+			d.clues(), call.CallID, label, id, used.ID)
 	}
 	return d.byKey(call)
 }
 
-// sameReference is the conversion that the claim's reference id belongs to. Where
-// it is part of the key, that is the one under the key.
-func (d *decider) sameReference() *conversion.Conversion {
-	if d.policy.Rules(d.claim.EventType).KeySet().Has(conversion.KeyReferenceID) {
-		return d.found.Prior
+// usedBefore is the conversion that an id of the row belongs to already, and the id
+// with its label: that under the key, where the id is part of a key without the call.
+func (d *decider) usedBefore() (used *conversion.Conversion, label, id string) {
+	key := d.policy.Rules(d.claim).KeySet()
+	switch {
+	case d.claim.ReferenceID != "" && key.Has(conversion.KeyReferenceID):
+		return d.found.Prior, d.policy.labels().Reference, d.claim.ReferenceID
+	case d.claim.EventID != "" && key.Has(conversion.KeyEventID) && !key.Has(conversion.KeyCall):
+		return d.found.Prior, d.policy.labels().EventID, d.claim.EventID
+	case d.claim.ReferenceID != "":
+		return d.found.Referenced, d.policy.labels().Reference, d.claim.ReferenceID
 	}
-	return d.found.Referenced
+	return nil, "", ""
 }
 
 // clues begins a sentence with what of the row means its call.
@@ -221,7 +226,7 @@ func (d *decider) waitsUntil() conversion.Millis {
 
 // byKey decides a claim by what is held under its key.
 func (d *decider) byKey(call *conversion.Call) Decision {
-	rules := d.policy.Rules(d.claim.EventType)
+	rules := d.policy.Rules(d.claim)
 	if decision, incomplete := d.keyless(rules); incomplete {
 		return decision
 	}
@@ -272,7 +277,7 @@ func (d *decider) create(call *conversion.Call) Decision {
 	made := d.fresh(call)
 	rule := d.earn(made, call)
 	verdict := conversion.Created
-	if d.policy.Rules(made.EventType).Mode == conversion.ModeCreateMarked && !anonymousChild(d.claim) {
+	if d.policy.Rules(d.claim).Mode == conversion.ModeCreateMarked && !anonymousChild(d.claim) {
 		made.Repeat = conversion.RepeatNew
 		if d.found.Prior != nil {
 			made.Repeat, verdict = conversion.RepeatRepeated, conversion.Repeated
@@ -288,7 +293,7 @@ func (d *decider) create(call *conversion.Call) Decision {
 func (d *decider) fresh(call *conversion.Call) *conversion.Conversion {
 	claim := d.claim
 	made := &conversion.Conversion{
-		ID: d.id, Key: KeyOf(claim, call, d.policy), KeyedBy: d.policy.Rules(claim.EventType).KeySet(),
+		ID: d.id, Key: KeyOf(claim, call, d.policy), KeyedBy: d.policy.Rules(claim).KeySet(),
 		OccurredAt: d.policy.received(), Standing: claim.Standing, Details: claim.Details,
 	}
 	if d.parent != nil {

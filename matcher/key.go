@@ -9,7 +9,7 @@ import (
 // KeyOf returns what makes two rows speak of the same conversion. call is nil
 // for a web conversion, which is bound to its reference id instead.
 func KeyOf(claim *conversion.Claim, call *conversion.Call, policy Policy) conversion.Key {
-	by := policy.Rules(claim.EventType).KeySet()
+	by := policy.Rules(claim).KeySet()
 	if call == nil {
 		return claim.Key(policy.Account.ID, 0, by)
 	}
@@ -19,7 +19,7 @@ func KeyOf(claim *conversion.Claim, call *conversion.Call, policy Policy) conver
 // ChildKey returns what tells the conversion that a claim adds to another.
 func ChildKey(claim *conversion.Claim, parent *conversion.Conversion, policy Policy) conversion.Key {
 	child := childOf(claim, parent)
-	return child.Key(policy.Account.ID, parent.Call, policy.Rules(claim.EventType).KeySet())
+	return child.Key(policy.Account.ID, parent.Call, policy.Rules(claim).KeySet())
 }
 
 // childOf are the details of a conversion that a claim adds to another.
@@ -33,7 +33,7 @@ func childOf(claim *conversion.Claim, parent *conversion.Conversion) conversion.
 // Adds reports whether applying a row twice would add something: then it is
 // remembered, and applied once for an account.
 func Adds(claim *conversion.Claim, policy Policy) bool {
-	rules := policy.Rules(claim.EventType)
+	rules := policy.Rules(claim)
 	if rules.Repeats == conversion.RepeatsApply {
 		return false
 	}

@@ -18,10 +18,10 @@ import (
 type Policy struct {
 	Account *conversion.Account
 	// Source are the duplicate rules of the place the upload came from, DialectKey
-	// the key that its dialect tells conversions apart by; zero where they leave it
-	// to others.
-	Source     conversion.DuplicateRules
-	DialectKey []conversion.KeyPart
+	// the key that its dialect tells conversions apart by, DialectKeyNoID that of rows
+	// without an event id; zero where they leave it to others.
+	Source                     conversion.DuplicateRules
+	DialectKey, DialectKeyNoID []conversion.KeyPart
 	// Received is when the upload came: rows are judged as of then. 0 means Now.
 	Received conversion.Millis
 	Now      conversion.Millis
@@ -33,11 +33,15 @@ type Policy struct {
 
 func (p *Policy) labels() conversion.Labels { return cmp.Or(p.Labels, conversion.OurLabels) }
 
-// Rules are the duplicate rules of an event type: its own prevail over the
-// source's, those over the account's, those over the dialect's.
-func (p Policy) Rules(eventType string) conversion.DuplicateRules {
-	rules := p.Source.Over(p.Account.Duplicates.Over(conversion.DuplicateRules{Key: p.DialectKey, Mode: conversion.ModeUpdate, Repeats: conversion.RepeatsOnce}))
-	if t := p.Account.EventType(eventType); t != nil && eventType != "" {
+// Rules are the duplicate rules that hold for a claim: its event type's prevail over
+// the source's, those over the account's, those over the dialect's.
+func (p Policy) Rules(claim *conversion.Claim) conversion.DuplicateRules {
+	key := p.DialectKey
+	if claim.EventID == "" && len(p.DialectKeyNoID) > 0 {
+		key = p.DialectKeyNoID
+	}
+	rules := p.Source.Over(p.Account.Duplicates.Over(conversion.DuplicateRules{Key: key, Mode: conversion.ModeUpdate, Repeats: conversion.RepeatsOnce}))
+	if t := p.Account.EventType(claim.EventType); t != nil && claim.EventType != "" {
 		rules = t.Duplicates.Over(rules)
 	}
 	if len(rules.Key) == 0 {

@@ -119,7 +119,7 @@ func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy
 
 // policy is what an upload's rows are decided by, at a moment.
 func (w *Worker) policy(upload *conversion.Upload, account *conversion.Account, table *ingest.Table, now conversion.Millis) matcher.Policy {
-	policy := matcher.Policy{Account: account, DialectKey: table.Dialect.Key, Received: upload.ReceivedAt, Now: now, Zone: table.Zone(), Labels: table.Labels()}
+	policy := matcher.Policy{Account: account, DialectKey: table.Dialect.Key, DialectKeyNoID: table.Dialect.KeyNoID, Received: upload.ReceivedAt, Now: now, Zone: table.Zone(), Labels: table.Labels()}
 	if plan := w.plan(upload.Source); plan != nil {
 		policy.Source = plan.Duplicates
 	}

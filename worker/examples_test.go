@@ -145,9 +145,11 @@ func TestInvocaSignalExamples(t *testing.T) {
 		{"an identical signal is safe", nil, []string{head + "T0,Sale,P1,60.50,1\n", head + "T0,sale,P1,60.50,1\n"}, []string{"created", "unchanged"}, []string{"C0, sale 60.50, type sale"}},
 		{"the same name and id update", nil, []string{head + "T0,Sale,P1,60.50,1\n", head + "T0,SALE,P1,95,\n"}, []string{"created", "updated"}, []string{"C0, sale 95.00, type sale"}},
 		{"another id is another signal", nil, []string{head + "T0,Sale,P1,60.50,1\n", head + "T0,Sale,P2,95,1\n"}, []string{"created", "created"}, []string{"C0, sale 60.50, type sale", "C0, sale 95.00, type sale"}},
+		{"the same name and id on another call is a contradiction", nil, []string{head + "T0,Sale,P1,60.50,1\n", head + "T1,Sale,P1,95,\n"}, []string{"created", "rejected:clues_conflict"}, []string{"C0, sale 60.50, type sale"}},
+		{"without an id the call and the name tell", nil, []string{head + "T0,Sale,,60.50,1\n", head + "T0,Sale,,95,\nT1,Sale,,5,\n"}, []string{"created", "updated created"}, []string{"C0, sale 95.00, type sale", "C1, sale 5.00, type sale"}},
 		{"what didn't happen pays nothing", func(a *conversion.Account) {
 			a.Payouts = []conversion.PayoutRule{{Fixed: conversion.Cents(500, "USD")}}
-		}, []string{head + "T0,Sale,P1,,0\nT1,Sale,P1,,yes\n"}, []string{"created created"}, []string{"C0, type sale", "C1, payout 5.00, type sale"}},
+		}, []string{head + "T0,Sale,P1,,0\nT1,Sale,P2,,yes\n"}, []string{"created created"}, []string{"C0, type sale", "C1, payout 5.00, type sale"}},
 	})
 }
 

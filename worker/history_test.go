@@ -1397,6 +1397,9 @@ func TestHistoryOrderChangesNoMatch(t *testing.T) {
 						row.cells[column] = cell
 					}
 				}
+				if row.cells["partner_unique_id"] != "" {
+					row.cells["partner_unique_id"] = fmt.Sprint("e", i)
+				}
 				file.rows = append(file.rows, row)
 			}
 			match := func(calls []conversion.Call, chunk int) []string {

@@ -501,20 +501,22 @@ func (m *model) nearest(s *said, calls []conversion.Call) (*conversion.Call, con
 
 // rules are the duplicate rules that hold for an event type in an upload, and the
 // parts of the key.
-func (m *model) rules(u *heard, eventType string) ([]conversion.KeyPart, conversion.Mode, bool) {
+func (m *model) rules(u *heard, s *said) ([]conversion.KeyPart, conversion.Mode, bool) {
 	key, mode, repeats := conversion.DefaultKey, conversion.ModeUpdate, conversion.RepeatsOnce
 	switch u.file.dialect {
 	case "redtrack":
 		key = []conversion.KeyPart{conversion.KeyCall, conversion.KeyEventType}
 	case "invoca-signal":
-		key = []conversion.KeyPart{conversion.KeyCall, conversion.KeyEventType, conversion.KeyEventID}
+		if key = []conversion.KeyPart{conversion.KeyCall, conversion.KeyEventType}; s.facts["event_id"] != "" {
+			key[0] = conversion.KeyEventID
+		}
 	}
 	levels := []conversion.DuplicateRules{m.account.Duplicates} // the weakest first
 	if u.file.source == "partner" {
 		levels = append(levels, m.partner)
 	}
 	for _, t := range m.account.EventTypes {
-		if t.Name == eventType {
+		if t.Name == s.facts["event_type"] {
 			levels = append(levels, t.Duplicates)
 		}
 	}
@@ -661,7 +663,7 @@ func (m *model) content(u *heard, row int) string {
 }
 
 func (m *model) apply(u *heard, s *said, call *conversion.Call, why conversion.Code, made *deal, content string) answer {
-	by, _, once := m.rules(u, s.facts["event_type"])
+	by, _, once := m.rules(u, s)
 	switch {
 	case s.names:
 		return m.applyToNamed(u, s, call, why, made, content, by, once)
@@ -676,14 +678,19 @@ func (m *model) apply(u *heard, s *said, call *conversion.Call, why conversion.C
 		callID = call.CallID
 	}
 	prior := m.prior(by, callID, s.facts)
-	if reference := s.facts["reference_id"]; call != nil && reference != "" {
-		same := prior // a reference that is part of the key belongs to what is under the key
-		if !slices.Contains(by, conversion.KeyReferenceID) {
-			same = m.newest(func(d *deal) bool { return d.facts["reference_id"] == reference })
-		}
-		if same != nil && same.call != "" && same.call != callID {
-			return rejects(conversion.CluesConflict)
-		}
+	// An id that is part of the key belongs to what is under the key; one that isn't, to
+	// whatever has it.
+	reference, event := s.facts["reference_id"], s.facts["event_id"]
+	has := func(part conversion.KeyPart) bool { return slices.Contains(by, part) }
+	var same *deal
+	switch {
+	case reference != "" && has(conversion.KeyReferenceID), event != "" && has(conversion.KeyEventID) && !has(conversion.KeyCall):
+		same = prior
+	case reference != "":
+		same = m.newest(func(d *deal) bool { return d.facts["reference_id"] == reference })
+	}
+	if call != nil && same != nil && same.call != "" && same.call != callID {
+		return rejects(conversion.CluesConflict)
 	}
 	return m.byKey(u, s, call, nil, prior, made, content)
 }
@@ -691,7 +698,7 @@ func (m *model) apply(u *heard, s *said, call *conversion.Call, why conversion.C
 // byKey decides a row by the conversion that is held under its key, if any; one that is
 // made is added to the parent, if there is one.
 func (m *model) byKey(u *heard, s *said, call *conversion.Call, parent, prior *deal, made *deal, content string) answer {
-	by, mode, once := m.rules(u, s.facts["event_type"])
+	by, mode, once := m.rules(u, s)
 	has := func(part conversion.KeyPart) bool { return slices.Contains(by, part) }
 	its := call
 	if call == nil && prior != nil {
