@@ -125,7 +125,7 @@ func saveSettlement(ctx context.Context, tx *sql.Tx, account int64, s *conversio
 	if err := leaveKeys(ctx, tx, s.Rekeyed); err != nil {
 		return err
 	}
-	if err := saveConversions(ctx, tx, account, s.Conversions); err != nil {
+	if err := saveConversions(ctx, tx, account, s.Conversions, s.Changes); err != nil {
 		return err
 	}
 	err := insert(ctx, tx, "change", changeColumns, "", len(s.Changes),
@@ -194,14 +194,21 @@ var changing = func() string {
 	for _, column := range []string{"sale_currency", "received_currency", "payout_currency"} {
 		set = append(set, column+" = CASE WHEN excluded."+column+" = '' THEN conversion."+column+" ELSE excluded."+column+" END")
 	}
-	return strings.Join(set, ", ")
+	return strings.Join(append(set, "regrouped = MAX(conversion.regrouped, excluded.regrouped)"), ", ")
 }()
 
-func saveConversions(ctx context.Context, tx *sql.Tx, account int64, conversions []*conversion.Conversion) error {
-	return insert(ctx, tx, "conversion", "account, "+conversionColumns, "ON CONFLICT (id) DO UPDATE SET "+changing,
+// saveConversions writes conversions as they are after some changes.
+func saveConversions(ctx context.Context, tx *sql.Tx, account int64, conversions []*conversion.Conversion, changes []*conversion.Change) error {
+	regrouped := map[int64]int{}
+	for _, change := range changes {
+		if slices.ContainsFunc(change.Details, func(d conversion.DetailChange) bool { return StatementBy[d.Name] != "" }) {
+			regrouped[change.Conversion] = 1
+		}
+	}
+	return insert(ctx, tx, "conversion", "account, regrouped, "+conversionColumns, "ON CONFLICT (id) DO UPDATE SET "+changing,
 		len(conversions), func(row int, into []any) []any {
 			c := conversions[row]
-			into = append(into, account, c.ID, c.Key[:], c.KeyedBy, c.Nth, c.Changes, c.Call, int64(c.OccurredAt),
+			into = append(into, account, regrouped[c.ID], c.ID, c.Key[:], c.KeyedBy, c.Nth, c.Changes, c.Call, int64(c.OccurredAt),
 				nullable(c.Sale), string(c.Sale.Currency), nullable(c.Received), string(c.Received.Currency), nullable(c.Payout), string(c.Payout.Currency), string(c.Status))
 			return detailValues(&c.Details, into)
 		})

@@ -111,8 +111,24 @@ func testStatements(t *testing.T, open func(t *testing.T) *Store) {
 		t.Error("a statement by the moon")
 	}
 
+	// What moves to another publisher leaves the days before as they were.
+	june := Statement{From: 0, To: 20260311, By: "publisher"}
+	paidThen := lines(t, s, june)
+	moving := settlement(u, 7, 8, 9)
+	moved, change := updated(approved, u, 8, 3_000, func(c *conversion.Conversion) { c.Publisher = "Cid" })
+	change.Effective = 20260312
+	doing(moving, moved, change)
+	paid, change := updated(moved, u, 9, 3_000, func(c *conversion.Conversion) { c.Payout = usd(800) })
+	change.Effective = 20260313
+	doing(moving, paid, change)
+	must(t, settle(t.Context(), s, moving))
+	want(t, lines(t, s, june), paidThen...)
+	want(t, lines(t, s, Statement{From: 20260312, To: 20260312, By: "publisher"}), "23 Ann: -1 made by 0 changes, paid -7.00, pending 0.00, withheld 0.00", "23 Cid: 1 made by 1 changes, paid 7.00, pending 0.00, withheld 0.00")
+	want(t, lines(t, s, all), "23 Ann: 0 made by 4 changes, paid 0.00, pending 0.00, withheld 0.00", "23 Bob: 1 made by 2 changes, paid 0.00, pending 0.00, withheld 9.00", "23 Cid: 1 made by 2 changes, paid 8.00, pending 0.00, withheld 0.00")
+	want(t, lines(t, s, Statement{From: 20260312, To: 99991231, By: "effective_date"}), "23 20260312: 0 made by 1 changes, paid 0.00, pending 0.00, withheld 0.00", "23 20260313: 0 made by 1 changes, paid 1.00, pending 0.00, withheld 0.00")
+
 	// What was undone is remembered, with the currency it was in.
-	wantVerified(t, s, 3, 6)
+	wantVerified(t, s, 3, 8)
 	changes, undoneIDs, err := s.ChangesBy(t.Context(), u.ID, 2, 7)
 	must(t, err)
 	if len(changes) != 6 || !undoneIDs[held[0].ID] || len(undoneIDs) != 1 || changes[7].Before.Payout != usd(500) || changes[7].Undoes != held[0].ID {

@@ -135,6 +135,7 @@ CREATE TABLE conversion (
     publisher         TEXT NOT NULL,
     customer          TEXT NOT NULL, -- JSON
     rare              TEXT NOT NULL, -- details that few conversions have, JSON
+    regrouped         INTEGER NOT NULL DEFAULT 0 CHECK (regrouped IN (0, 1)), -- statements once summed it up elsewhere
     CHECK (sale IS NULL OR sale_currency <> ''),
     CHECK (received IS NULL OR received_currency <> ''),
     CHECK (payout IS NULL OR payout_currency <> ''),
@@ -142,6 +143,7 @@ CREATE TABLE conversion (
 ) STRICT;
 CREATE UNIQUE INDEX conversion_by_key ON conversion (key, nth);
 CREATE INDEX conversion_by_reference ON conversion (account, reference_id) WHERE reference_id <> '';
+CREATE INDEX conversion_regrouped ON conversion (id) WHERE regrouped = 1;
 CREATE INDEX conversion_by_call ON conversion (call) WHERE call <> 0;
 
 -- The ledger. Nothing is ever changed or deleted here.
