@@ -224,8 +224,9 @@ func (h *Held) newest(ids []int64, fits func(*Conversion) bool) *Conversion {
 }
 
 // Named finds the conversions that a name may mean: one for each way it is
-// given, the newest where several fit; call is our id of the row's call. A way
-// that leads to none gives nil.
+// given, and the newest two where several have its reference id and none of them is
+// meant more than the others; call is our id of the row's call. A way that leads to
+// none gives nil.
 func (h *Held) Named(name Name, call int64) []*Conversion {
 	fits := func(c *Conversion) bool {
 		return (name.EventType == "" || c.EventType == name.EventType) && (name.Campaign == "" || c.Campaign == "" || c.Campaign == name.Campaign)
@@ -239,7 +240,15 @@ func (h *Held) Named(name Name, call int64) []*Conversion {
 		found = append(found, h.newest(ids, fits))
 	}
 	if name.Reference != "" {
-		found = append(found, h.newest(h.byReference[name.Reference], func(c *Conversion) bool { return c.ReferenceID == name.Reference && fits(c) }))
+		has := func(c *Conversion) bool { return c.ReferenceID == name.Reference && fits(c) }
+		newest := h.newest(h.byReference[name.Reference], has)
+		if by := h.conversions[name.ID]; by != nil && by.Status != StatusUndone && has(by) {
+			newest = by // its own id says which
+		}
+		found = append(found, newest)
+		if next := h.newest(h.byReference[name.Reference], func(c *Conversion) bool { return has(c) && c != newest }); next != nil && name.ID == 0 && !name.Newest {
+			found = append(found, next)
+		}
 	}
 	if name.ByCall {
 		found = append(found, h.newest(h.byCall[call], fits))

@@ -75,7 +75,7 @@ func (claim *Claim) Fingerprint(account string, ordinal int) Fingerprint {
 	h.number(int64(claim.Caller), int64(claim.Called), int64(claim.Duration), flag(claim.HasDuration), flag(claim.Web))
 	name, effect := &claim.Names, &claim.Effect
 	h.text(name.Column, name.Reference, name.EventType, name.Campaign)
-	h.number(name.ID, flag(name.ByCall))
+	h.number(name.ID, flag(name.ByCall), flag(name.Newest))
 	h.amount(claim.Sale, claim.Received, claim.Payout, claim.CallCost)
 	h.text(string(claim.Status))
 	for _, part := range claim.Parts() {

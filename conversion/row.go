@@ -68,6 +68,9 @@ type Name struct {
 	ID     int64 // a conversion's own id
 	// Reference is the reference id of a conversion; EventType narrows it down.
 	Reference, EventType string
+	// Newest has the newest be meant where several have the reference id; otherwise
+	// that is a contradiction.
+	Newest bool
 	// Campaign is where it must belong to; "" for anywhere.
 	Campaign string
 	// ByCall means the newest conversion of the row's call.

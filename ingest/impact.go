@@ -362,7 +362,7 @@ func (p *rowParser) actionName() conversion.Name {
 	if id := p.id("ActionId"); id != "" {
 		return conversion.Name{Column: "ActionId", ID: p.conversionID("ActionId", id)}
 	}
-	name := conversion.Name{Column: "OrderId", Reference: p.id("OrderId"), EventType: p.eventType("ActionTrackerId")}
+	name := conversion.Name{Column: "OrderId", Reference: p.id("OrderId"), EventType: p.eventType("ActionTrackerId"), Newest: true}
 	switch {
 	case p.faulted("ActionId") || p.faulted("OrderId"):
 	case name.Reference == "":

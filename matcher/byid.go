@@ -38,6 +38,13 @@ func byID(claim *conversion.Claim, calls []conversion.Call, policy Policy) Match
 		}
 		return contradiction(sentence, policy, named, other)
 	}
+	if claim.Caller != 0 && named.Caller != 0 && claim.Caller != named.Caller {
+		return contradiction(fmt.Sprintf("The row's %s means call %s, which came from %s, but its %s is %s. Correct one of them.",
+			kind, named.CallID, named.Caller, policy.labels().Caller, claim.Caller), policy, named)
+	}
+	if lookback := policy.Account.Match.Lookback; lookback > 0 && !claim.Names.Given() && named.Start < policy.received()-millis(lookback) {
+		return Match{Code: conversion.CallTooOld, Sentence: tooOld("call", named.Start, policy)}
+	}
 	call := *named // so that the others need not stay in memory
 	return Match{Call: &call}
 }

@@ -99,6 +99,7 @@ type decider struct {
 	policy  Policy
 	id      int64
 	outcome conversion.Outcome
+	note    string                 // what else there is to tell the sender
 	parent  *conversion.Conversion // what the claim adds a conversion to, if it does
 }
 
@@ -118,7 +119,7 @@ func (d *decider) reject(code conversion.Code, column, value, format string, arg
 
 // leave is the decision to leave a conversion as it is.
 func (d *decider) leave(verdict conversion.Verdict, held *conversion.Conversion, why string) Decision {
-	d.outcome.Verdict, d.outcome.Message = verdict, why
+	d.outcome.Verdict, d.outcome.Message = verdict, strings.TrimSpace(why+" "+d.note)
 	d.outcome.ConversionID, d.outcome.PayoutBefore, d.outcome.PayoutAfter = held.ID, held.Payout, held.Payout
 	return Decision{Outcome: d.outcome}
 }
@@ -135,7 +136,7 @@ func (d *decider) apply(verdict conversion.Verdict, prior, after *conversion.Con
 	}
 	after.Changes++
 	d.outcome.Verdict, d.outcome.ConversionID, d.outcome.Rule = verdict, after.ID, rule
-	d.outcome.Message = d.found.Match.Note
+	d.outcome.Message = strings.TrimSpace(d.found.Match.Note + " " + d.note)
 	d.outcome.PayoutBefore, d.outcome.PayoutAfter = change.Before.Payout, change.After.Payout
 	return Decision{Outcome: d.outcome, Change: change, Conversion: after}
 }

@@ -162,12 +162,15 @@ func checkAge(claim *conversion.Claim, policy Policy) (Match, bool) {
 	switch {
 	case start == conversion.Span{}:
 	case lookback > 0 && start.To < policy.received()-millis(lookback):
-		return Match{Code: conversion.CallTooOld, Sentence: fmt.Sprintf("The %s of %s is older than the %s that are looked back over. Ask for a longer lookback if it should count.",
-			what, policy.clock(start.From), days(lookback))}, true
+		return Match{Code: conversion.CallTooOld, Sentence: tooOld(what, start.From, policy)}, true
 	case start.From > policy.received()+millis(skew):
 		return Match{Code: conversion.CallInFuture, Sentence: fmt.Sprintf("The %s of %s has not taken place yet. Check the date and the time zone.", what, policy.clock(start.From))}, true
 	}
 	return Match{}, false
+}
+
+func tooOld(what string, at conversion.Millis, policy Policy) string {
+	return fmt.Sprintf("The %s of %s is older than the %s that are looked back over. Ask for a longer lookback if it should count.", what, policy.clock(at), days(policy.Account.Match.Lookback))
 }
 
 func days(d time.Duration) string {

@@ -48,7 +48,11 @@ func (d *decider) named() (*conversion.Conversion, Decision) {
 		return nil, d.reject(conversion.ConversionNotFound, name.Column, name.Value(), "%s %s", missing(name), cureForMissing(name))
 	}
 	for _, c := range found[1:] {
-		if c.ID != found[0].ID {
+		switch {
+		case c.ID == found[0].ID:
+		case c.ReferenceID == name.Reference && found[0].ReferenceID == name.Reference:
+			return nil, d.reject(conversion.CluesConflict, name.Column, name.Value(), "Conversions %d and %d both have %s %q, so it can't be told which one is meant. Send the conversion itself again, with what changes, instead of naming it.", c.ID, found[0].ID, d.policy.labels().Reference, name.Reference)
+		default:
 			return nil, d.reject(conversion.CluesConflict, name.Column, name.Value(), "The row names two conversions, %d and %d. Name one of them.", found[0].ID, c.ID)
 		}
 	}
@@ -134,6 +138,9 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 	}
 	if after.Sale != prior.Sale && after.ItemAmounts == prior.ItemAmounts {
 		after.ItemAmounts = "" // what each item makes up of it is not known any more
+	}
+	if own := claim.ReferenceID; claim.Names.Reference != "" && own != "" && own != after.ReferenceID {
+		d.note = fmt.Sprintf("Its own %s %q was not kept: the conversion goes on being found under %q.", d.policy.labels().Reference, own, after.ReferenceID)
 	}
 	after.Status = cmp.Or(claim.Status, after.Status)
 	paid := d.follow(prior, &after, call)

@@ -53,12 +53,10 @@ func FixCSV(w io.Writer, table Table, preamble string, outcomes Outcomes) error 
 	})
 }
 
-// message is an outcome's sentence with its near misses, on one line.
+// message is an outcome's sentence, how its money came about, and its near misses, on
+// one line.
 func message(o *conversion.Outcome) string {
-	text := o.Message
-	if text == "" {
-		text = o.Rule
-	}
+	text := strings.TrimSpace(o.Message + " " + o.Rule)
 	for i, near := range o.Near {
 		if i == 0 {
 			text += " Near misses: "

@@ -95,7 +95,7 @@ func TestResultsCSV(t *testing.T) {
 		wantLines(t, written(t, report.ResultsCSV, own, outcomes(created, updated, rejected)),
 			`Start Time,sale_amount,Agent,result,code,message,call_id,call_start_time,conversion_id,payout_before,payout_after`,
 			`t1,60.50,"Ann, ""the"" best",created,,10% of 60.50 = 6.05,A,2026-03-10T16:00:00Z,10000002,,6.05`,
-			"t2,0,\"Bo\nb\",updated,,A message goes before a rule.,A,2026-03-10T16:00:00.5Z,10000002,6.05,0.00",
+			"t2,0,\"Bo\nb\",updated,,A message goes before a rule. update,A,2026-03-10T16:00:00.5Z,10000002,6.05,0.00",
 			`t3,,,rejected,call_not_found,No call. Near misses: B: an hour later; another account's,,,,,`)
 	})
 	t.Run("a short row is filled up", func(t *testing.T) {

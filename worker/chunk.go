@@ -204,7 +204,11 @@ func (r *chunkReader) explainSome(ctx context.Context, rows []*row) error {
 	for i, row := range rows {
 		row.near, row.shift = matcher.Explain(&row.claim, flatten(found[spans[i]:spans[i+1]]), r.policy)
 		if elsewhere[i] {
-			row.near = append(row.near, conversion.NearMiss{Why: "a call of that caller and time belongs to another account"})
+			what := "of that caller and time"
+			if row.claim.CallIDs.Given() {
+				what = "of that id"
+			}
+			row.near = append(row.near, conversion.NearMiss{Why: "a call " + what + " belongs to another account"})
 		}
 	}
 	r.explained += len(rows)

@@ -384,7 +384,7 @@ func (m *model) find(s *said, u *heard) (*conversion.Call, conversion.Code) {
 		return nil, ""
 	}
 	if s.record+s.transaction+s.external+s.click != "" {
-		return m.findByID(s)
+		return m.findByID(s, u)
 	}
 	if !s.hasStart {
 		return nil, conversion.CallNotFound
@@ -400,7 +400,7 @@ func (m *model) find(s *said, u *heard) (*conversion.Call, conversion.Code) {
 
 // findByID finds the call that all known ids of a row name. A start time that means
 // another call contradicts them.
-func (m *model) findByID(s *said) (*conversion.Call, conversion.Code) {
+func (m *model) findByID(s *said, u *heard) (*conversion.Call, conversion.Code) {
 	var named *conversion.Call
 	for _, id := range []struct {
 		given string
@@ -433,6 +433,12 @@ func (m *model) findByID(s *said) (*conversion.Call, conversion.Code) {
 		if other != nil && other.CallID != named.CallID || s.off(named) > m.window(s) {
 			return nil, conversion.CluesConflict
 		}
+	}
+	if s.caller != "" && named.Caller != 0 && named.Caller.String() != s.caller {
+		return nil, conversion.CluesConflict
+	}
+	if m.account.Match.Lookback > 0 && !s.names && named.Start.Time().Before(u.received.Add(-m.account.Match.Lookback)) {
+		return nil, conversion.CallTooOld
 	}
 	return named, ""
 }
@@ -769,7 +775,19 @@ func (m *model) applyToNamed(u *heard, s *said, call *conversion.Call, why conve
 		named = append(named, m.newest(func(d *deal) bool { return d.id == s.dealID && fits(d) }))
 	}
 	if s.dealReference != "" {
-		named = append(named, m.newest(func(d *deal) bool { return d.facts["reference_id"] == s.dealReference && fits(d) }))
+		has := func(d *deal) bool { return d.facts["reference_id"] == s.dealReference && fits(d) }
+		one := m.newest(has)
+		if s.dealID != 0 && named[0] != nil && has(named[0]) {
+			one = named[0]
+		}
+		named = append(named, one)
+		if u.file.dialect != "impact-modify" && s.dealID == 0 {
+			for _, d := range m.deals {
+				if has(d) {
+					named = append(named, d) // none is meant more than the others
+				}
+			}
+		}
 	}
 	if s.dealByClick {
 		named = append(named, m.newest(func(d *deal) bool { return call != nil && d.call == call.CallID && fits(d) }))

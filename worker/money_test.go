@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -118,6 +119,27 @@ func TestASignalOfASupersededTransaction(t *testing.T) {
 	}
 	b.wantVerdicts(b.deliver("1.csv", "transaction_id,name,revenue\nOLD,Sale,10.00\nNEW,Sale,12.00\n").ID, "created updated")
 	b.wantHeldAs("C0, sale 12.00, payout 1.20, type sale")
+}
+
+// What contradicts itself moves no money: two conversions under one reference id, a
+// caller who is not the call's, a call that is too old for its id to count.
+func TestContradictionsMoveNoMoney(t *testing.T) {
+	columns := func(a *conversion.Account) { a.Columns = map[string]string{"click": "click_id"} }
+	const head = "start_time,calling_phone_number,click,reference_id,parent_reference_id,reason_code,sale_amount\n"
+	runExamples(t, []example{
+		{"two parents", nil, []string{parentHeader + own(0, "R", "S", "10.00") + own(0, "R", "L", "20.00"), parentHeader + child("R", "", "30.00")}, []string{"created created", "rejected:clues_conflict"},
+			[]string{"C0, sale 10.00, reason S", "C0, sale 20.00, reason L"}},
+		{"a caller who is not the click's", columns, []string{head + ",+12125550199,K0,,,S,10.00\n", head + fmt.Sprintf(",+%d,K0,,,S,10.00\n", int64(caller(0)))}, []string{"rejected:clues_conflict", "created"},
+			[]string{"C0, sale 10.00, reason S"}},
+		{"a click of long ago", func(a *conversion.Account) { columns(a); a.Match.Lookback = time.Minute }, []string{head + ",,K0,,,S,10.00\n"}, []string{"rejected:call_too_old"}, nil},
+	})
+	b := newBench(t, nil)
+	b.know(0, 1)
+	b.deliver("1.csv", parentHeader+own(0, "R", "S", "10.00")+own(0, "R", "L", "20.00"))
+	two := b.deliver("2.csv", parentHeader+child("R", "", "30.00"))
+	if got, want := b.outcomes(two.ID)[0].Message, `Conversions 10000002 and 10000003 both have reference_id "R", so it can't be told which one is meant. Send the conversion itself again, with what changes, instead of naming it.`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }
 
 // wantHeldAs checks what is held, as standings writes it.

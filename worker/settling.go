@@ -126,7 +126,7 @@ func (s *settling) apply(r *row) (conversion.Outcome, error) {
 		if err != nil {
 			return outcome, err
 		}
-		outcome.Message = matcher.Returns(decision.Change, earlier)
+		outcome.Message = strings.TrimSpace(outcome.Message + " " + matcher.Returns(decision.Change, earlier))
 	}
 	if call := r.match.Call; call != nil && s.held.Calls[call.ID] == nil {
 		s.held.Calls[call.ID] = call
