@@ -1,0 +1,211 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"reflect"
+
+	"calltally/conversion"
+)
+
+// Difference is what deciding a row again changes.
+type Difference struct {
+	Was, Is conversion.Outcome
+}
+
+// Comparison is what a replay found.
+type Comparison struct {
+	// Lines is how many differ; the first MostDifferences of them are listed.
+	Lines       int
+	Differences []Difference
+	// Elsewhere are the uploads as part of which the other lines were decided, which
+	// this replay leaves alone.
+	Elsewhere []int64
+}
+
+// MostDifferences is how many differences of a replay are listed.
+const MostDifferences = 1000
+
+// findDiffering compares what the upload's lines came to with what they come to by a
+// rehearsal, and finds those to be decided again: those that differ, with all that
+// touch a conversion of one of them, and those that wait.
+func (r *replay) findDiffering(ctx context.Context) (bool, error) {
+	var all []touching
+	var waiting []int
+	differs := false
+	err := r.pairs(ctx, func(was, is *effect) error {
+		if r.elsewhere(&was.outcome) {
+			return nil
+		}
+		line := was.outcome.Line
+		all = append(all, touching{line, was.outcome.ConversionID, r.asBefore(is.outcome.ConversionID), was.outcome.PartOf, is.outcome.PartOf})
+		if was.outcome.Verdict == conversion.Waiting {
+			waiting = append(waiting, line)
+		}
+		if was.undone {
+			r.undone.add(line)
+		}
+		if r.differ(was, is) {
+			r.only.add(line)
+			differs = true
+		}
+		return nil
+	})
+	if differs {
+		for _, line := range waiting {
+			r.only.add(line)
+		}
+		spreadTo(all, &r.only)
+	}
+	return differs, err
+}
+
+// compare compares what the lines that were decided again came to with what they come
+// to now.
+func (r *replay) compare(ctx context.Context) (found Comparison, err error) {
+	found.Elsewhere = r.others()
+	err = r.pairs(ctx, func(was, is *effect) error {
+		if line := was.outcome.Line; !r.only.has(line) || is.outcome.DecidedBy != 0 && is.outcome.Verdict != conversion.Rejected || !r.differ(was, is) {
+			return nil
+		}
+		if found.Lines++; found.Lines <= MostDifferences {
+			found.Differences = append(found.Differences, Difference{was.outcome, is.outcome})
+		}
+		return nil
+	})
+	return found, err
+}
+
+// touching is what ties a line to others: the conversions that it touches, then and
+// now, and the order that it is part of.
+type touching struct {
+	line         int
+	was, is      int64
+	wasOf, nowOf int
+}
+
+// spreadTo adds the lines that are tied to lines which differ.
+func spreadTo(all []touching, differing *lines) {
+	conversions, orders := map[int64]bool{0: false}, map[int]bool{0: false}
+	for spreads := true; spreads; {
+		spreads = false
+		for _, t := range all {
+			tied := conversions[t.was] || conversions[t.is] || orders[cmp.Or(t.wasOf, t.line)] || orders[cmp.Or(t.nowOf, t.line)]
+			if !differing.has(t.line) && !tied {
+				continue
+			}
+			for _, id := range []int64{t.was, t.is} {
+				spreads = spreads || id != 0 && !conversions[id]
+				conversions[id] = id != 0
+			}
+			for _, order := range []int{cmp.Or(t.wasOf, t.line), cmp.Or(t.nowOf, t.line)} {
+				spreads = spreads || !orders[order]
+				orders[order] = true
+			}
+			differing.add(t.line)
+		}
+	}
+}
+
+// effect is what became of a line, and what that did.
+type effect struct {
+	outcome conversion.Outcome
+	change  *conversion.Change // nil if it did nothing to a conversion
+	undone  bool               // what it did was taken back
+}
+
+// pairs calls each for what became of the upload's lines, in order, and of the same
+// ones decided again.
+func (r *replay) pairs(ctx context.Context, each func(was, is *effect) error) error {
+	next, stop := iter.Pull2(r.effects(ctx, r.again))
+	defer stop()
+	for was, err := range r.effects(ctx, r.of) {
+		if err != nil {
+			return err
+		}
+		is, err, more := next()
+		if err != nil {
+			return err
+		}
+		if !more || is.outcome.Line != was.outcome.Line {
+			return r.readOtherwise(was.outcome.Line)
+		}
+		if err := each(&was, &is); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readOtherwise says that the rows of a file are not those that they were.
+func (r *replay) readOtherwise(line int) error {
+	return fmt.Errorf("line %d of upload %d is read otherwise by now; set the configuration back", line, r.of.ID)
+}
+
+// effects yields what became of an upload's lines, in order.
+func (r *replay) effects(ctx context.Context, u *conversion.Upload) iter.Seq2[effect, error] {
+	return func(yield func(effect, error) bool) {
+		err := r.Store.Outcomes(ctx, u.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
+			changes, undone, err := r.Store.ChangesBy(ctx, u.ID, outcomes[0].Line, outcomes[len(outcomes)-1].Line)
+			if err != nil {
+				return false, err
+			}
+			for _, o := range outcomes {
+				if !yield(effect{o, changes[o.Line], undone[conversion.MakeID(u.ID, o.Line)]}, nil) {
+					return false, nil
+				}
+			}
+			return true, nil
+		})
+		if err != nil {
+			yield(effect{}, err)
+		}
+	}
+}
+
+// asBefore is the id that a conversion made by the replay had before.
+func (r *replay) asBefore(id int64) int64 {
+	if conversion.UploadOf(id) == r.again.ID {
+		return conversion.MakeID(r.of.ID, conversion.LineOf(id))
+	}
+	return id
+}
+
+// differ reports whether a line comes to other things than it did. What was undone
+// by then came to nothing: the replay's own undo doesn't count.
+func (r *replay) differ(was, is *effect) bool {
+	a, b := was.outcome, is.outcome
+	switch {
+	case a.Verdict != b.Verdict, a.Code != b.Code, a.CallID != b.CallID, a.ConversionID != r.asBefore(b.ConversionID), (was.change == nil) != (is.change == nil):
+		return true
+	case r.undone.has(a.Line):
+		return true
+	}
+	return was.change != nil && !reflect.DeepEqual(done(was.change), done(is.change))
+}
+
+// done is what a change changed: each part with its values before and after. Of
+// what was added only the sum counts.
+func done(change *conversion.Change) map[string][2]any {
+	changed := map[string][2]any{}
+	note := func(name string, before, after any) {
+		if before != after {
+			changed[name] = [2]any{before, after}
+		}
+	}
+	before, after := change.Before, change.After
+	if change.Verdict == conversion.Incremented {
+		after.Payout.Minor -= before.Payout.Minor
+		before.Payout = conversion.Amount{}
+	}
+	note("sale", before.Sale, after.Sale)
+	note("received", before.Received, after.Received)
+	note("payout", before.Payout, after.Payout)
+	note("status", before.Status, after.Status)
+	for _, d := range change.Details {
+		note(d.Name, d.Before, d.After)
+	}
+	return changed
+}
