@@ -72,8 +72,8 @@ type Held struct {
 	// Copies are the lines that other uploads of the same bytes have applied.
 	Copies map[int]AppliedLine
 	Ledger Ledger
-	// Done are the changes, and Costs what was said of calls' costs, that the query
-	// asks to undo, by line; Ledgers are all changes of the conversions concerned,
+	// Done are the changes, and Costs what was said of calls' costs and still stands,
+	// that the query asks to undo, by line; Ledgers are all changes of the conversions concerned,
 	// oldest first.
 	Done    map[int]*Change
 	Costs   map[int]CallCost

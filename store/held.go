@@ -143,13 +143,19 @@ func loadDone(ctx context.Context, q querier, held *conversion.Held, query conve
 	if err != nil {
 		return fmt.Errorf("read conversions: %w", err)
 	}
+	undone, err := undoneCosts(ctx, q, first, last)
+	if err != nil {
+		return err
+	}
 	rows, err := q.QueryContext(ctx, "SELECT "+costColumns+" FROM call_cost WHERE id BETWEEN $1 AND $2", first, last)
 	if err != nil {
 		return fmt.Errorf("read costs of calls: %w", err)
 	}
 	return scanAll(rows, func(rows *sql.Rows) error {
 		cost, err := scanCost(rows)
-		held.Costs[conversion.LineOf(cost.ID)] = cost
+		if !undone[cost.ID] {
+			held.Costs[conversion.LineOf(cost.ID)] = cost
+		}
 		return err
 	})
 }

@@ -1580,6 +1580,8 @@ func TestHistoryFound(t *testing.T) {
 			b.deliver("1.csv", clicks+"K0,,,5.00,,0.50\nK0,,,6.00,,0.75\n")
 			undo, _ := b.undo(1, true)
 			b.wantCost("")
+			again, _ := b.undo(1, true)
+			b.wantVerdicts(again.ID, "unchanged unchanged")
 			b.undo(undo.ID, true)
 			b.wantCost("0.75")
 		}},
