@@ -627,6 +627,9 @@ type past struct {
 	came map[int64]*sentFile
 	// was is what a conversion came to after so many changes.
 	was map[stage]string
+	// learned is how many calls are known, knew how many were when an upload came.
+	learned int
+	knew    map[int64]int
 }
 
 type stage struct {
@@ -657,7 +660,7 @@ func begin(t *testing.T, h *history) *past {
 	if err := b.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	p := &past{bench: b, h: h, came: map[int64]*sentFile{}, was: map[stage]string{}}
+	p := &past{bench: b, h: h, came: map[int64]*sentFile{}, was: map[stage]string{}, knew: map[int64]int{}}
 	p.learn(h.calls[:h.known])
 	return p
 }
@@ -665,6 +668,7 @@ func begin(t *testing.T, h *history) *past {
 // learn has the account know calls, one log for each.
 func (p *past) learn(calls []conversion.Call) {
 	p.t.Helper()
+	p.learned = len(calls)
 	for _, call := range calls {
 		if _, err := p.db.SaveCalls(p.t.Context(), p.account.ID, []conversion.Call{call}); err != nil {
 			p.t.Fatal(err)
@@ -687,6 +691,7 @@ func (p *past) take(w *worker.Worker, file *sentFile, source string) *conversion
 	if err != nil {
 		p.t.Fatalf("%s from %s: %v\n%s", file.dialect, source, err, content)
 	}
+	p.knew[upload.ID] = p.learned
 	if upload.State != conversion.Decided {
 		p.t.Fatalf("%s from %s is %s (%v)\n%s", file.dialect, source, upload.State, upload.Refusal, content)
 	}
@@ -1300,7 +1305,7 @@ func (p *past) replay(s step) {
 	before, uploads := p.stands(), len(p.uploads())
 	previewed, foretold, _ := p.decideAgain(of, false)
 	p.wantStands("a preview of a replay changes nothing", before)
-	settled := p.settled(of)
+	settled, unmoved := p.settled(of), p.unmoved(of)
 	again, differs, said := p.decideAgain(of, true)
 	stuck := slices.ContainsFunc(said, func(o conversion.Outcome) bool { return o.Code == conversion.UndoConflict })
 	if fmt.Sprintf("%+v", differs) != fmt.Sprintf("%+v", foretold) || (again == nil) != (previewed == nil) {
@@ -1318,6 +1323,9 @@ func (p *past) replay(s step) {
 			p.t.Errorf("all of upload %d was applied, but decided again it differs: %+v", of.ID, differs)
 		}
 	}
+	if unmoved && again != nil {
+		p.t.Errorf("nothing was undone, and no calls came after upload %d, but decided again it differs: %+v", of.ID, differs)
+	}
 	if next, differs, _ := p.decideAgain(cmp.Or(again, of), true); !stuck && (next != nil || len(differs) > 0) {
 		p.t.Errorf("a replay that was just done differs when it is done again: %+v", differs)
 	}
@@ -1333,6 +1341,18 @@ func (p *past) wantNoReplay(of *conversion.Upload) {
 		p.t.Fatal(err)
 	}
 	p.wantStands(fmt.Sprintf("upload %d is an undo, so there is nothing to replay", of.ID), before)
+}
+
+// unmoved reports whether an upload must come to the same again, whatever files came
+// since: the same calls are known, none of its rows waited, and nothing was undone.
+func (p *past) unmoved(of *conversion.Upload) bool {
+	p.t.Helper()
+	for _, u := range p.uploads() {
+		if u.Undoes != 0 || u.Replays != 0 || u.Tally.Of(conversion.Waiting) > 0 {
+			return false
+		}
+	}
+	return p.knew[of.ID] == p.learned
 }
 
 // settled reports whether an upload's rows were all applied and nothing of it was
@@ -1689,7 +1709,7 @@ func TestHistoryFound(t *testing.T) {
 // standing are the conversions that stand.
 func (b *bench) standing() []string {
 	b.t.Helper()
-	return texts((&past{bench: b, was: map[stage]string{}}).stands())
+	return texts((&past{bench: b, was: map[stage]string{}, knew: map[int64]int{}}).stands())
 }
 
 // wantCost checks what call 0 costs.
