@@ -1,6 +1,7 @@
 package conversion
 
 import (
+	"cmp"
 	"errors"
 	"iter"
 	"maps"
@@ -72,6 +73,8 @@ type Held struct {
 	// Copies are the lines that other uploads of the same bytes have applied.
 	Copies map[int]AppliedLine
 	Ledger Ledger
+	// Successors are the conversions that a replay has made in place of named ones.
+	Successors map[int64]int64
 	// Done are the changes, and Costs what was said of calls' costs and still stands,
 	// that the query asks to undo, by line; Ledgers are all changes of the conversions concerned,
 	// oldest first.
@@ -100,7 +103,7 @@ type Ledger interface {
 // NewHeld returns a Held that holds nothing yet.
 func NewHeld(ledger Ledger) *Held {
 	return &Held{
-		Calls: map[int64]*Call{}, Copies: map[int]AppliedLine{}, Ledger: ledger,
+		Calls: map[int64]*Call{}, Copies: map[int]AppliedLine{}, Ledger: ledger, Successors: map[int64]int64{},
 		Done: map[int]*Change{}, Costs: map[int]CallCost{}, Ledgers: map[int64][]*Change{},
 		conversions: map[int64]*Conversion{}, byKey: map[Key]int64{}, siblings: map[Key][]int64{}, byReference: map[string][]int64{}, byCall: map[int64][]int64{}, applied: map[Fingerprint]int64{},
 	}
@@ -232,9 +235,10 @@ func (h *Held) Named(name Name, call int64) []*Conversion {
 		return (name.EventType == "" || c.EventType == name.EventType) && (name.Campaign == "" || c.Campaign == "" || c.Campaign == name.Campaign)
 	}
 	var found []*Conversion
-	if name.ID != 0 {
-		ids := []int64{name.ID}
-		if h.conversions[name.ID] == nil {
+	id := cmp.Or(h.Successors[name.ID], name.ID)
+	if id != 0 {
+		ids := []int64{id}
+		if h.conversions[id] == nil {
 			ids = nil
 		}
 		found = append(found, h.newest(ids, fits))
@@ -242,7 +246,7 @@ func (h *Held) Named(name Name, call int64) []*Conversion {
 	if name.Reference != "" {
 		has := func(c *Conversion) bool { return c.ReferenceID == name.Reference && fits(c) }
 		newest := h.newest(h.byReference[name.Reference], has)
-		if by := h.conversions[name.ID]; by != nil && by.Status != StatusUndone && has(by) {
+		if by := h.conversions[id]; by != nil && by.Status != StatusUndone && has(by) {
 			newest = by // its own id says which
 		}
 		found = append(found, newest)

@@ -39,7 +39,7 @@ type Claim struct {
 }
 
 // Labels are what a file calls what its rows say: its columns' names, as messages
-// show them.
+// show them; EventID is "" if its kind of file has no column for that.
 type Labels struct{ Start, Caller, Event, Reference, EventID, Currency, Sale, Received, Payout string }
 
 // Each calls f for every label.

@@ -177,6 +177,9 @@ func (p *rowParser) effective() (conversion.EffectiveOn, int) {
 		p.fault(conversion.OptionInvalid, "custom_date", text, "%s is %q, which is no moment such as 03/31/2026 00:00:00. Correct it.", p.label("custom_date"), text)
 		return on, 0
 	}
+	if now := p.table.settings.ReceivedAt; now != 0 && day > p.account.Day(now)+10000 { // a year
+		p.fault(conversion.OptionInvalid, "custom_date", text, "%s is %q, which is more than a year ahead. Correct it.", p.label("custom_date"), text)
+	}
 	return on, day
 }
 

@@ -66,26 +66,32 @@ func (p *rowParser) logged(start conversion.Millis, log logColumns) conversion.C
 }
 
 // length reads how long a call took: seconds, whose fractions don't count, or 1:02:03.
-func (p *rowParser) length(column string) int {
+func (p *rowParser) length(column string) (seconds int) {
+	seconds, _ = p.lengthGiven(column)
+	return seconds
+}
+
+// lengthGiven reads the same, and says whether it is given.
+func (p *rowParser) lengthGiven(column string) (seconds int, given bool) {
 	text := p.text(column)
 	if whole, part, cut := strings.Cut(text, "."); cut && isDigits(whole) && isDigits(part) && len(whole) < 7 {
-		seconds, _ := strconv.Atoi(whole) // at most six digits
-		return seconds
+		seconds, _ = strconv.Atoi(whole) // at most six digits
+		return seconds, true
 	}
 	if !strings.Contains(text, ":") {
-		seconds, _ := p.wholeNumber(column)
-		return seconds
+		return p.wholeNumber(column)
 	}
 	total := 0
-	for part := range strings.SplitSeq(text, ":") {
-		if len(part) > 2 || !isDigits(part) {
+	parts := strings.Split(text, ":")
+	for _, part := range parts {
+		if len(part) > 2 || !isDigits(part) || len(parts) > 3 {
 			p.fault(conversion.QuantityInvalid, column, text, "%s is %q, which is no length of a call. Write it in seconds, or as 1:02:03.", p.label(column), text)
-			return 0
+			return 0, false
 		}
 		n, _ := strconv.Atoi(part) // one or two digits
 		total = total*60 + n
 	}
-	return total
+	return total, true
 }
 
 // callStart reads the exact moment a call started, as the log's own reader does or,
@@ -106,6 +112,10 @@ func (p *rowParser) callStart(column string, reader *conversion.TimeReader) conv
 	}
 	if when.Twice() {
 		p.fault(conversion.StartTimeInvalid, column, cell, "%s is %q, a time that occurs twice because clocks were put back. Add its offset.", p.label(column), cell)
+	}
+	const skew = 24 * 60 * 60 * 1000 // milliseconds; clocks and zones differ
+	if now := p.table.settings.ReceivedAt; now != 0 && when.First.From > now+skew {
+		p.fault(conversion.CallInFuture, column, cell, "%s is %q, which has not come yet. Check the date and the time zone.", p.label(column), cell)
 	}
 	return when.First.From
 }

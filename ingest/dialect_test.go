@@ -300,6 +300,33 @@ func TestHeadersOfTwoDialects(t *testing.T) {
 	if want := `header_missing: Line 1 can be the header of two kinds of file: "Amount" is a column of impact-modify, "OrderSubTotalPostDiscount" one of impact. Take out the one that doesn't belong, or have the dialect set for your account.`; refusal.Error() != want {
 		t.Errorf("got  %s\nwant %s", refusal.Error(), want)
 	}
+	// One that lacks what its own dialect needs is not taken for another that fits by
+	// little.
+	for header, want := range map[string]string{
+		"Caller's Phone Number,Call Start Time,Conversion Time,Conversion Value,Conversion Currency": "what happened (Conversion Name)",
+		"CampaignId,EventDate,OrderId,ClickId,CurrencyCode,ItemSku1,ItemQuantity1,ItemSubTotal1":     "what happened (EventTypeId or EventTypeCode)",
+		"clickid,name,revenue": "the call (transaction_id",
+	} {
+		if got := refusalOf(t, header+"\n"); got.Code != conversion.RequiredColumnMissing || !strings.Contains(got.Sentence, want) {
+			t.Errorf("%s: %s, want one that lacks %s", header, got.Error(), want)
+		}
+	}
+	// A call log pays nobody, and conversions are no calls.
+	for _, log := range logHeaders {
+		if got := refusalOf(t, log.header+"\n"); got.Code != conversion.NotATable || !strings.HasPrefix(got.Sentence, "This is a call log ("+log.dialect+")") {
+			t.Errorf("%s among conversions: %s", log.dialect, got.Error())
+		}
+	}
+	for _, file := range headers {
+		if got := refusalOf(t, file.header+"\n", takesCalls); got.Code != conversion.NotATable && got.Code != conversion.RequiredColumnMissing && got.Code != conversion.HeaderMissing {
+			t.Errorf("%s among call logs: %s", file.dialect, got.Error())
+		}
+	}
+	for _, content := range []string{"[{\"sid\":\"CA1\"}]", "[\n  {\n    \"sid\": \"CA1\"\n", "{\n \"calls\": ["} {
+		if got := refusalOf(t, content); !strings.HasPrefix(got.Sentence, "The file is JSON.") {
+			t.Errorf("%s: %s", content, got.Error())
+		}
+	}
 	mapped := mapping(map[string]string{"Click ID": "click_id"})
 	if got := survey(t, "Click ID,type,payout\n", mapped).Reading.Dialect; got != "redtrack" {
 		t.Errorf("with Click ID mapped to its own name, RedTrack's file is read as %s", got)

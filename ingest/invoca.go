@@ -18,7 +18,7 @@ var invoca = &Dialect{
 		{"time_zone", nil, KindZone, "The zone of this row's times, if they carry no offset."},
 		{"calling_phone_number", nil, KindPhone, "The caller."},
 		{"called_phone_number", nil, KindPhone, "The number dialled."},
-		{"duration_in_seconds", nil, KindNumber, "The call's length; ranks calls that are equally near."},
+		{"duration_in_seconds", nil, KindDuration, "The call's length; ranks calls that are equally near."},
 		{"reference_id", []string{"call_center_call_id"}, KindID, "The sender's own id of the conversion."},
 		{"parent_reference_id", nil, KindID, "The reference_id of an earlier conversion, which this row updates."},
 		{"web_conversion", nil, KindFlag, "1 for a conversion without a call."},
@@ -61,7 +61,7 @@ func (p *rowParser) invoca() conversion.Claim {
 	c.ReasonCode = p.text("reason_code")
 	c.Campaign, c.Publisher = p.id("advertiser_campaign_id"), p.id("affiliate_id_from_network")
 	c.Customer = p.kept(invocaCustomer)
-	c.Duration, c.HasDuration = p.wholeNumber("duration_in_seconds")
+	c.Duration, c.HasDuration = p.lengthGiven("duration_in_seconds")
 	c.SKUs, c.Quantities = p.items()
 	c.Sale = p.amount("sale_amount", p.currency("sale_currency"))
 	if c.Web && !c.Names.Given() {
@@ -102,7 +102,7 @@ var invocaSignal = &Dialect{
 		{"call_start_time", nil, KindTime, "When the call started."},
 		{"time_zone", nil, KindZone, "The zone of this row's times, if they carry no offset."},
 		{"calling_phone_number", nil, KindPhone, "The caller; a helper."},
-		{"duration_in_seconds", nil, KindNumber, "The call's length; a helper."},
+		{"duration_in_seconds", nil, KindDuration, "The call's length; a helper."},
 		{"advertiser_id_from_network", nil, KindID, "Kept with the conversion."},
 		{"advertiser_campaign_id_from_network", nil, KindID, "The campaign."},
 		{"network_id", nil, KindID, "Kept with the conversion."},
@@ -130,7 +130,7 @@ func (p *rowParser) signal() conversion.Claim {
 	c.Start = p.start(!c.CallIDs.Given(), "call_start_time")
 	if c.CallIDs[conversion.CallTransaction] == "" {
 		c.Caller = p.phone("calling_phone_number")
-		c.Duration, c.HasDuration = p.wholeNumber("duration_in_seconds")
+		c.Duration, c.HasDuration = p.lengthGiven("duration_in_seconds")
 	}
 	if c.EventType = p.eventTypeFolded("name"); c.EventType == "" && !p.faulted("name") {
 		p.fault(conversion.EventTypeUnknown, "name", "", "The signal has no name: %s is blank. Fill in what happened.", p.label("name"))

@@ -116,6 +116,9 @@ func (t *Table) Labels() conversion.Labels {
 	if own := t.Dialect.labels; own != nil {
 		own(&labels)
 	}
+	if _, mapped := t.index[labels.EventID]; !mapped && !t.Dialect.has(labels.EventID) {
+		labels.EventID = "" // it can only come from a column that is mapped
+	}
 	labels.Each(func(label *string) { *label = t.label(*label) })
 	return labels
 }

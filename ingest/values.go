@@ -26,12 +26,16 @@ func (p *rowParser) eventType(column string) string {
 
 func (p *rowParser) unknownType(column, name string) {
 	known := "it has none"
+	var codes []string
 	if types := p.account.EventTypes; len(types) > 0 {
 		names := make([]string, len(types))
 		for i, t := range types {
 			names[i] = t.Name
+			codes = append(codes, t.Codes...)
 		}
-		known = "it has " + quoteList(names)
+		if known = "it has " + quoteList(names); len(codes) > 0 {
+			known += ", with the codes " + quoteList(codes)
+		}
 	}
 	p.fault(conversion.EventTypeUnknown, column, name, "%s is %q, which is none of the account's event types (%s). Write it letter by letter as it is there, or have it added.", p.label(column), name, known)
 }
@@ -49,6 +53,9 @@ func (p *rowParser) eventTypeOf(columns ...string) string {
 // eventTypeFolded reads an event type whatever its case.
 func (p *rowParser) eventTypeFolded(column string) string {
 	name := p.text(column)
+	if exact := p.account.EventType(name); exact != nil {
+		return exact.Name
+	}
 	for _, t := range p.account.EventTypes {
 		if strings.EqualFold(t.Name, name) {
 			return t.Name

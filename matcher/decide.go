@@ -48,9 +48,14 @@ func Decide(claim *conversion.Claim, found Candidates, policy Policy, upload int
 
 func (d *decider) decide() Decision {
 	claim, call := d.claim, d.found.Match.Call
-	switch {
-	case claim.Names.Given():
+	if claim.Names.Given() {
 		return d.addressed()
+	}
+	if wrong, sentence := d.misdated(); wrong != "" && (claim.Web || call != nil) {
+		d.meet(call)
+		return d.reject(wrong, d.policy.labels().Event, "", "%s", sentence)
+	}
+	switch {
 	case claim.Web:
 		return d.byKey(nil)
 	case call == nil:
@@ -67,6 +72,20 @@ func (d *decider) decide() Decision {
 			d.clues(), call.CallID, label, id, used.ID)
 	}
 	return d.byKey(call)
+}
+
+// misdated says what is wrong with when a row's event took place, or its web
+// conversion: that has not come yet, or is older than what is looked back over.
+func (d *decider) misdated() (conversion.Code, string) {
+	when, what := d.claim.Event, "event"
+	if d.claim.Web && !when.Given() {
+		when, what = d.claim.Start, "conversion"
+	}
+	match, wrong := d.policy.checkAge(when.First, what)
+	if !wrong {
+		return "", ""
+	}
+	return match.Code, match.Sentence
 }
 
 // usedBefore is the conversion that an id of the row belongs to already, and the id
@@ -268,6 +287,9 @@ func (d *decider) keyless(rules conversion.DuplicateRules) (Decision, bool) {
 		return d.reject(conversion.OptionMissing, name, "", "%s is blank, and the account tells conversions apart by it. Fill it in.", name), true
 	case d.claim.EventID == "" && key.Has(conversion.KeyEventID) && (rules.Mode == conversion.ModeIgnoreSameEvent || !key.Has(conversion.KeyCall)):
 		name := d.policy.labels().EventID
+		if d.policy.Labels != (conversion.Labels{}) && d.policy.Labels.EventID == "" {
+			return d.reject(conversion.EventIDMissing, name, "", "The row has no event id, and the account tells repeats apart by it: its kind of file has no column for that. Have one of its columns mapped to event_id in the account's columns."), true
+		}
 		return d.reject(conversion.EventIDMissing, name, "", "The row has no event id: %s is blank, and the account tells repeats apart by it. Fill it in.", name), true
 	}
 	return Decision{}, false
@@ -349,9 +371,13 @@ func (d *decider) increment(prior *conversion.Conversion, call *conversion.Call)
 	alone := d.fresh(call)
 	rule := d.earn(alone, call)
 	added, held := alone.Payout, prior.Payout
-	switch {
+	switch status := d.claim.Status; {
 	case !added.Given || added.Minor == 0:
 		return d.leave(conversion.Unchanged, prior, "The row pays nothing, so there is nothing to add.")
+	case status != conversion.StatusPending && !status.Pays():
+		return d.leave(conversion.Unchanged, prior, fmt.Sprintf("The row is %s, so it adds nothing to the payout.", status))
+	case held.Given && held.Currency != added.Currency && !d.claim.Payout.Given:
+		return d.leave(conversion.Unchanged, prior, fmt.Sprintf("The payout is kept: %s can't be added to %s.", inCurrency(added), inCurrency(held)))
 	case held.Given && held.Currency != added.Currency:
 		return d.wrongCurrency(added.Currency, prior, held.Currency)
 	}

@@ -31,7 +31,15 @@ type Policy struct {
 	Labels conversion.Labels
 }
 
-func (p *Policy) labels() conversion.Labels { return cmp.Or(p.Labels, conversion.OurLabels) }
+// labels are the upload's, and our own for what it has no column for.
+func (p *Policy) labels() conversion.Labels {
+	if p.Labels.EventID == "" {
+		labels := cmp.Or(p.Labels, conversion.OurLabels)
+		labels.EventID = conversion.OurLabels.EventID
+		return labels
+	}
+	return p.Labels
+}
 
 // Rules are the duplicate rules that hold for a claim: its event type's prevail over
 // the source's, those over the account's, those over the dialect's.
@@ -151,20 +159,23 @@ func byStart(claim *conversion.Claim, calls []conversion.Call, policy Policy) Ma
 	return Match{Code: conversion.CallNotFound, Sentence: notFound(claim, policy)}
 }
 
-// checkAge refuses start times that are too old or have not come yet.
+// checkAge refuses start times, or else events, that are too old or have not come yet.
 func checkAge(claim *conversion.Claim, policy Policy) (Match, bool) {
-	const skew = 5 * time.Minute // clocks differ
-	lookback := policy.Account.Match.Lookback
-	start, what := claim.Start.First, "call"
-	if !claim.Start.Given() {
-		start, what = claim.Event.First, "event"
+	if claim.Start.Given() {
+		return policy.checkAge(claim.Start.First, "call")
 	}
+	return policy.checkAge(claim.Event.First, "event")
+}
+
+func (p Policy) checkAge(at conversion.Span, what string) (Match, bool) {
+	const skew = 5 * time.Minute // clocks differ
+	lookback := p.Account.Match.Lookback
 	switch {
-	case start == conversion.Span{}:
-	case lookback > 0 && start.To < policy.received()-millis(lookback):
-		return Match{Code: conversion.CallTooOld, Sentence: tooOld(what, start.From, policy)}, true
-	case start.From > policy.received()+millis(skew):
-		return Match{Code: conversion.CallInFuture, Sentence: fmt.Sprintf("The %s of %s has not taken place yet. Check the date and the time zone.", what, policy.clock(start.From))}, true
+	case at == conversion.Span{}:
+	case lookback > 0 && at.To < p.received()-millis(lookback):
+		return Match{Code: conversion.CallTooOld, Sentence: tooOld(what, at.From, p)}, true
+	case at.From > p.received()+millis(skew):
+		return Match{Code: conversion.CallInFuture, Sentence: fmt.Sprintf("The %s of %s has not taken place yet. Check the date and the time zone.", what, p.clock(at.From))}, true
 	}
 	return Match{}, false
 }

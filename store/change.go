@@ -76,7 +76,8 @@ func ledgersOf(ctx context.Context, q querier, ids []int64) (map[int64][]*conver
 }
 
 // ChangesBy returns, by line, what an upload's lines from first to last did to
-// conversions, and which of that was taken back.
+// conversions, and which of that was taken back. A change that made a conversion lists
+// all the details that it was made with.
 func (s *Store) ChangesBy(ctx context.Context, upload int64, first, last int) (changes map[int]*conversion.Change, undone map[int64]bool, err error) {
 	from, to := conversion.MakeID(upload, first), conversion.MakeID(upload, last)
 	all, err := readChanges(ctx, s.read, changesOf+"h.id BETWEEN $1 AND $2", from, to)
@@ -87,8 +88,40 @@ func (s *Store) ChangesBy(ctx context.Context, upload int64, first, last int) (c
 	for _, change := range all {
 		changes[conversion.LineOf(change.ID)] = change
 	}
+	if err := s.addFirstDetails(ctx, changes, from, to); err != nil {
+		return nil, nil, err
+	}
 	undone, err = undoneOf(ctx, s.read, from, to)
 	return changes, undone, err
+}
+
+// addFirstDetails adds the details that conversions between two ids were made with.
+func (s *Store) addFirstDetails(ctx context.Context, changes map[int]*conversion.Change, from, to int64) error {
+	rows, err := s.read.QueryContext(ctx, "SELECT "+conversionColumns+" FROM conversion WHERE id BETWEEN $1 AND $2", from, to)
+	if err != nil {
+		return fmt.Errorf("read conversions: %w", err)
+	}
+	var made []*conversion.Conversion
+	var changed []int64
+	err = scanAll(rows, func(rows *sql.Rows) error {
+		c, err := scanConversion(rows)
+		if made = append(made, c); err == nil && c.Changes > 1 {
+			changed = append(changed, c.ID)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read conversions: %w", err)
+	}
+	ledgers, err := ledgersOf(ctx, s.read, changed)
+	for _, c := range made {
+		first := c.Details
+		if ledger := ledgers[c.ID]; len(ledger) > 0 {
+			first = c.Made("", ledger, func(change *conversion.Change) bool { return change.Seq == 0 }).Details
+		}
+		changes[conversion.LineOf(c.ID)].Details = first.Since(conversion.Details{})
+	}
+	return err
 }
 
 // undoneOf tells which of the changes between two ids, and of what was said there of

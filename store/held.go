@@ -52,12 +52,51 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 			return nil, fmt.Errorf("find conversions by %s: %w", by.what, err)
 		}
 	}
-	for _, load := range []func(context.Context, querier, *conversion.Held, conversion.HeldQuery) error{loadApplied, rewind, loadCopies, loadDone, loadCalls} {
+	for _, load := range []func(context.Context, querier, *conversion.Held, conversion.HeldQuery) error{loadSuccessors, loadApplied, rewind, loadCopies, loadDone, loadCalls} {
 		if err := load(ctx, q, held, query); err != nil {
 			return nil, err
 		}
 	}
 	return held, nil
+}
+
+// loadSuccessors adds what replays have made in place of conversions that rows name by
+// their ids.
+func loadSuccessors(ctx context.Context, q querier, held *conversion.Held, query conversion.HeldQuery) error {
+	for _, name := range query.Names {
+		c := held.Conversion(name.ID)
+		if c == nil || c.Status != conversion.StatusUndone || held.Successors[c.ID] != 0 {
+			continue
+		}
+		next, err := successor(ctx, q, c)
+		if err != nil {
+			return err
+		}
+		if next != nil {
+			held.Successors[c.ID] = next.ID
+			held.Put(next)
+		}
+	}
+	return nil
+}
+
+// successor is the conversion that replays have made in place of one that is undone,
+// of the same line of the same file; nil if none has.
+func successor(ctx context.Context, q querier, of *conversion.Conversion) (*conversion.Conversion, error) {
+	line := conversion.LineOf(of.ID)
+	for of.Status == conversion.StatusUndone {
+		next, err := scanConversion(q.QueryRowContext(ctx, `SELECT c.`+joinColumns("c", conversionColumns)+` FROM upload r CROSS JOIN conversion c
+			WHERE r.undoes + r.replays = $1 AND r.undoes + r.replays > 0 AND r.replays > 0 AND c.id = r.id * $2 + $3 ORDER BY r.id DESC LIMIT 1`,
+			conversion.UploadOf(of.ID), conversion.MakeID(1, 0), line))
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find what a replay has made of conversion %d: %w", of.ID, err)
+		}
+		of = next
+	}
+	return of, nil
 }
 
 // appliedRow is a row that was applied, by a change of a conversion.

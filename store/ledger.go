@@ -256,6 +256,12 @@ func (s *Store) Conversion(ctx context.Context, id int64) (c *conversion.Convers
 	return c, account, callID, nil
 }
 
+// Successor returns the conversion that replays have made in place of one that is
+// undone; nil for none.
+func (s *Store) Successor(ctx context.Context, c *conversion.Conversion) (*conversion.Conversion, error) {
+	return successor(ctx, s.read, c)
+}
+
 // ListConversions calls each for conversions with their accounts and the
 // provider's call ids, newest first: of one account ("" = all), at most limit
 // (0 = all). Those that were undone are none.

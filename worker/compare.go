@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"reflect"
+	"maps"
+	"slices"
+	"strconv"
 
 	"calltally/conversion"
 )
@@ -13,6 +15,8 @@ import (
 // Difference is what deciding a row again changes.
 type Difference struct {
 	Was, Is conversion.Outcome
+	// Parts are what it does otherwise to a conversion: sale, payout, publisher …
+	Parts []string
 }
 
 // Comparison is what a replay found.
@@ -71,7 +75,7 @@ func (r *replay) compare(ctx context.Context) (found Comparison, err error) {
 			return nil
 		}
 		if found.Lines++; found.Lines <= MostDifferences {
-			found.Differences = append(found.Differences, Difference{was.outcome, is.outcome})
+			found.Differences = append(found.Differences, Difference{was.outcome, is.outcome, r.differingParts(was, is)})
 		}
 		return nil
 	})
@@ -183,12 +187,35 @@ func (r *replay) differ(was, is *effect) bool {
 	case r.undone.has(a.Line):
 		return true
 	}
-	return was.change != nil && !reflect.DeepEqual(done(was.change), done(is.change))
+	return len(r.differingParts(was, is)) > 0
+}
+
+// differingParts are the parts of a conversion to which a line does other things than
+// it did, in order.
+func (r *replay) differingParts(was, is *effect) []string {
+	if was.change == nil || is.change == nil {
+		return nil
+	}
+	before, now := r.done(was.change), r.done(is.change)
+	var parts []string
+	for name := range merged(before, now) {
+		if before[name] != now[name] {
+			parts = append(parts, name)
+		}
+	}
+	slices.Sort(parts)
+	return parts
+}
+
+func merged(a, b map[string][2]any) map[string][2]any {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
 }
 
 // done is what a change changed: each part with its values before and after. Of
 // what was added only the sum counts.
-func done(change *conversion.Change) map[string][2]any {
+func (r *replay) done(change *conversion.Change) map[string][2]any {
 	changed := map[string][2]any{}
 	note := func(name string, before, after any) {
 		if before != after {
@@ -200,11 +227,17 @@ func done(change *conversion.Change) map[string][2]any {
 		after.Payout.Minor -= before.Payout.Minor
 		before.Payout = conversion.Amount{}
 	}
+	if change.Seq == 0 {
+		note("effective date", 0, change.Effective)
+	}
 	note("sale", before.Sale, after.Sale)
 	note("received", before.Received, after.Received)
 	note("payout", before.Payout, after.Payout)
 	note("status", before.Status, after.Status)
 	for _, d := range change.Details {
+		if id, err := strconv.ParseInt(d.After, 10, 64); d.Name == "parent" && err == nil {
+			d.After = conversion.FormatID(r.asBefore(id))
+		}
 		note(d.Name, d.Before, d.After)
 	}
 	return changed

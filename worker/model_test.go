@@ -912,6 +912,10 @@ func (m *model) increment(d *deal, added money, s *said) answer {
 		return rejects(conversion.ConversionReversed)
 	case !added.given || added.cents == 0:
 		return answer{verdict: conversion.Unchanged}
+	case slices.Contains([]string{"declined", "rejected", "returned"}, s.status):
+		return answer{verdict: conversion.Unchanged}
+	case d.payout.given && d.payout.currency != added.currency && !s.payout.given:
+		return answer{verdict: conversion.Unchanged}
 	case d.payout.given && d.payout.currency != added.currency:
 		return rejects(conversion.CurrencyMismatch)
 	case m.locked(s, d.at, false):

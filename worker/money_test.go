@@ -142,6 +142,60 @@ func TestContradictionsMoveNoMoney(t *testing.T) {
 	}
 }
 
+// A replay finds what calls and mappings of today change, also beside the money, and
+// what it makes anew is found by the id that was reported.
+func TestReplayFindsWhatElseDiffers(t *testing.T) {
+	b := newBench(t, nil)
+	calls := testCalls(0, 1)
+	calls[0].Publisher = "Ann"
+	for _, publisher := range []string{"Ann", "Bob"} {
+		calls[0].Publisher = publisher
+		if _, err := b.db.SaveCalls(t.Context(), b.account.ID, calls); err != nil {
+			t.Fatal(err)
+		}
+		if publisher == "Ann" {
+			b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))
+		}
+	}
+	_, differences := b.replay(1, true)
+	if len(differences) != 1 || !slices.Equal(differences[0].Parts, []string{"publisher"}) {
+		t.Fatalf("the replay found %+v", differences)
+	}
+	b.wantVerdicts(b.deliver("2.csv", "conversion_id,payout,add_to_existing_payout\n10000002,5,1\n").ID, "updated")
+	if held := b.held()["R0"]; held.Publisher != "Bob" || held.Payout.String() != "6.00" {
+		t.Errorf("held is %+v", held)
+	}
+	b.check()
+}
+
+// What was declined adds nothing, and what can't be added leaves the payout.
+func TestWhatIncrementsDontAdd(t *testing.T) {
+	const head = "clickid,type,status,sum,currency\n"
+	increments := func(a *conversion.Account) {
+		modes(conversion.ModeIncrementPayout)(a)
+		a.Payouts = []conversion.PayoutRule{{Fixed: conversion.Cents(500, "USD")}}
+	}
+	runExamples(t, []example{
+		{"a declined one", increments, []string{head + "K0,Lead,approved,10,USD\n"}, []string{"created"}, []string{"C0, payout 10.00, status approved, type Lead"}},
+		{"a declined one after another", increments, []string{head + "K0,Purchase,approved,10,USD\nK0,Purchase,declined,10,USD\n"}, []string{"created unchanged"}, []string{"C0, payout 10.00, status approved, type Purchase"}},
+		{"what a rule pays in another currency", increments, []string{head + "K0,Purchase,approved,10,EUR\nK0,Purchase,approved,,EUR\n"}, []string{"created unchanged"}, []string{"C0, payout 10.00, status approved, type Purchase"}},
+	})
+}
+
+// Events that have not come yet, or are older than what is looked back over, count for
+// no day.
+func TestEventsOfImpossibleDays(t *testing.T) {
+	const impact = "CampaignId,EventTypeCode,EventDate,OrderId,ClickId,MediaId,OrderSubTotalPostDiscount\n1,Sale,"
+	const web = "start_time,reference_id,web_conversion,advertiser_campaign_id,affiliate_id_from_network,sale_amount\n"
+	runExamples(t, []example{
+		{"an order of next century", nil, []string{impact + "2126-04-01T00:00:00Z,O1,K0,,10\n"}, []string{"rejected:call_in_future"}, nil},
+		{"an order without a call of next century", nil, []string{impact + "2126-04-01T00:00:00Z,O1,,M,10\n"}, []string{"rejected:call_in_future"}, nil},
+		{"an order of long ago", nil, []string{impact + "2016-04-01T00:00:00Z,O1,,M,10\n"}, []string{"rejected:call_too_old"}, nil},
+		{"a web conversion of next century", nil, []string{web + "2126-04-01T00:00:00Z,R1,1,camp,pub,10\n"}, []string{"rejected:call_in_future"}, nil},
+		{"a web conversion of long ago", nil, []string{web + "2016-04-01T00:00:00Z,R1,1,camp,pub,10\n"}, []string{"rejected:call_too_old"}, nil},
+	})
+}
+
 // wantHeldAs checks what is held, as standings writes it.
 func (b *bench) wantHeldAs(want ...string) {
 	b.t.Helper()

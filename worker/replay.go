@@ -136,6 +136,10 @@ func (r *replay) decide(ctx context.Context, how again) (err error) {
 	if err != nil || refusal != nil {
 		return errors.Join(err, asError(refusal))
 	}
+	r.again.Reading = table.Reading
+	if err := r.Store.BeginDeciding(ctx, r.again.ID, table.Reading); err != nil {
+		return err
+	}
 	for _, u := range r.family {
 		how.noCopies = append(how.noCopies, u.ID)
 	}

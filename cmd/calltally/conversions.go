@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 
 	"calltally/conversion"
+	"calltally/report"
 	"calltally/store"
 )
 
@@ -147,24 +149,38 @@ func (c *conversionsShowCommand) Run(g *globals) error {
 		}
 		return printJSON(g.stdout, shown)
 	}
-	fmt.Fprintf(g.stdout, "Conversion %d of account %s: %s\n", held.ID, account, standing(held))
+	say := func(indent int, format string, args ...any) {
+		fmt.Fprintf(g.stdout, "%s%s\n", strings.Repeat(" ", indent), report.Wrap(78, indent+2, fmt.Sprintf(format, args...)))
+	}
+	say(0, "Conversion %d of account %s: %s", held.ID, account, standing(held))
+	if held.Status == conversion.StatusUndone {
+		next, err := app.store.Successor(g.ctx, held)
+		if err != nil {
+			return err
+		}
+		if next != nil {
+			say(2, "In its place a replay has made conversion %d.", next.ID)
+		}
+	}
 	for _, change := range changes {
 		j := changeOf(change)
-		fmt.Fprintf(g.stdout, "  %s  %s by upload %d, line %d; counts from %s\n", change.At.Time().Format("2006-01-02 15:04"), j.Verdict, j.Upload, j.Line, j.Effective)
+		say(2, "%s  %s by upload %d, line %d; counts from %s", change.At.Time().Format("2006-01-02 15:04"), j.Verdict, j.Upload, j.Line, j.Effective)
 		for _, part := range [][3]string{{"sale", j.SaleBefore, j.SaleAfter}, {"received", j.ReceivedBefore, j.ReceivedAfter}, {"payout", j.PayoutBefore, j.PayoutAfter}, {"status", j.StatusBefore, j.StatusAfter}} {
 			if part[1] != part[2] {
-				fmt.Fprintf(g.stdout, "      %s: %s → %s\n", part[0], orDash(part[1]), orDash(part[2]))
+				say(6, "%s: %s → %s", part[0], orDash(part[1]), orDash(part[2]))
 			}
 		}
 		if j.Rule != "" {
-			fmt.Fprintf(g.stdout, "      %s\n", j.Rule)
+			say(6, "%s", j.Rule)
 		}
 		for _, d := range change.Details {
-			if d.Name == "customer" {
-				fmt.Fprintf(g.stdout, "      customer data changed\n")
-				continue
+			switch d.Name {
+			case "customer":
+				say(6, "customer data changed")
+			case "item_amounts", "payout_by", "received_by": // the amounts say it
+			default:
+				say(6, "%s: %s → %s", d.Name, orDash(d.Before), orDash(d.After))
 			}
-			fmt.Fprintf(g.stdout, "      %s: %s → %s\n", d.Name, orDash(d.Before), orDash(d.After))
 		}
 	}
 	return nil

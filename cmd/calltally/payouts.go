@@ -51,6 +51,9 @@ func (c *payoutsCommand) Run(g *globals) error {
 	if of.To, err = day("--to", c.To, 99991231); err != nil {
 		return err
 	}
+	if of.From > of.To {
+		return usageError{fmt.Errorf("--from %s is after --to %s: there is no day between them", conversion.DayName(of.From), conversion.DayName(of.To))}
+	}
 	if c.Account != "" {
 		if _, err := app.account(c.Account); err != nil {
 			return err
@@ -83,10 +86,10 @@ func (c *payoutsCommand) printer(g *globals, app *app) (add func(store.Statement
 		}
 		return add, func(map[conversion.Currency][2]int64) error { out.Flush(); return out.Error() }
 	}
-	l := g.list(app, listFlags{Account: c.Account}, "No payouts in that time.", strings.ReplaceAll(c.By, "_", " "), "account", "currency", "conversions", "sales", "payout", "pending", "withheld")
+	l := g.list(app, listFlags{Account: c.Account}, "No payouts in that time.", strings.ReplaceAll(c.By, "_", " "), "account", "currency", "made", "sales", "payout", "pending", "withheld")
 	add = func(line store.StatementLine) error {
 		j := c.line(line)
-		return l.add(j, conversion.Clip(orDash(j.Group), 20), conversion.Clip(j.Account, 8), orDash(j.Currency), j.Conversions, amountOrDash(line.Sales), amountOrDash(line.Paid), amountOrDash(line.Pending), amountOrDash(line.Withheld))
+		return l.add(j, conversion.Clip(orDash(j.Group), 18), conversion.Clip(j.Account, 8), orDash(j.Currency), j.Conversions, amountOrDash(line.Sales), amountOrDash(line.Paid), amountOrDash(line.Pending), amountOrDash(line.Withheld))
 	}
 	return add, func(totals map[conversion.Currency][2]int64) error {
 		if err := l.end(); err != nil || l.json || l.rows == 0 {

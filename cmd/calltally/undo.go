@@ -201,6 +201,8 @@ type differenceJSON struct {
 	Line int         `json:"line"`
 	Was  outcomeJSON `json:"was"`
 	Is   outcomeJSON `json:"is"`
+	// Parts are what the line does otherwise to a conversion.
+	Parts []string `json:"parts"`
 }
 
 // printComparison prints what a replay changes, line by line.
@@ -208,7 +210,7 @@ func printComparison(g *globals, of *conversion.Upload, found worker.Comparison,
 	if g.JSON {
 		all := []differenceJSON{}
 		for _, d := range found.Differences {
-			all = append(all, differenceJSON{d.Was.Line, outcomeOf(&d.Was), outcomeOf(&d.Is)})
+			all = append(all, differenceJSON{d.Was.Line, outcomeOf(&d.Was), outcomeOf(&d.Is), append([]string{}, d.Parts...)})
 		}
 		return printJSON(g.stdout, map[string]any{"upload": of.ID, "dry_run": dry, "lines": found.Lines, "differences": all, "elsewhere": append([]int64{}, found.Elsewhere...)})
 	}
@@ -227,6 +229,9 @@ func printComparison(g *globals, of *conversion.Upload, found worker.Comparison,
 			break
 		}
 		fmt.Fprintf(g.stdout, "Line %d\n  was  %s\n  is   %s\n", d.Was.Line, report.Wrap(78, 7, inShort(&d.Was)), report.Wrap(78, 7, inShort(&d.Is)))
+		if len(d.Parts) > 0 {
+			fmt.Fprintf(g.stdout, "  other %s\n", report.Wrap(78, 8, strings.ReplaceAll(strings.Join(d.Parts, ", "), "_", " ")))
+		}
 	}
 	for _, id := range found.Elsewhere {
 		fmt.Fprintf(g.stdout, "Some of its lines were decided as part of upload %d since: replay that one for\nthem.\n", id)
