@@ -22,8 +22,9 @@ type Details struct {
 	PayoutBy string
 	// ReceivedBy says the same of what is received.
 	ReceivedBy string
-	// Parent is the id of the conversion that this one was added to; "" for none.
-	Parent string
+	// Parent is the id of the conversion that this one was added to, ParentReference the
+	// reference id that named it; "" for none.
+	Parent, ParentReference string
 	// Note grows: what rows append to it, line by line.
 	Note string
 	// Customer is what rows say of the customer and what else they bring that we
@@ -47,13 +48,13 @@ type Part struct {
 }
 
 // Parts lists all details.
-func (d *Details) Parts() [17]Part {
+func (d *Details) Parts() [18]Part {
 	const rare = true
 	return [...]Part{
 		{"reference_id", &d.ReferenceID, false}, {"event_id", &d.EventID, rare}, {"event_type", &d.EventType, false}, {"reason_code", &d.ReasonCode, false},
 		{"sku_list", &d.SKUs, false}, {"quantity_list", &d.Quantities, false}, {"item_amounts", &d.ItemAmounts, rare}, {"disposition", &d.Disposition, rare},
 		{"repeat", &d.Repeat, rare}, {"campaign", &d.Campaign, false}, {"publisher", &d.Publisher, false}, {"value", &d.Value, rare}, {"payout_by", &d.PayoutBy, rare}, {"received_by", &d.ReceivedBy, rare},
-		{"parent", &d.Parent, rare}, {"note", &d.Note, rare}, {"customer", &d.Customer, false},
+		{"parent", &d.Parent, rare}, {"parent_reference_id", &d.ParentReference, rare}, {"note", &d.Note, rare}, {"customer", &d.Customer, false},
 	}
 }
 

@@ -81,6 +81,8 @@ type Held struct {
 	Done    map[int]*Change
 	Costs   map[int]CallCost
 	Ledgers map[int64][]*Change
+	// CostsSaid are the ids of all that was said of the costs of those calls and stands.
+	CostsSaid map[int64][]int64
 
 	conversions map[int64]*Conversion // as they are now
 	byKey       map[Key]int64         // the newest under each key
@@ -88,7 +90,8 @@ type Held struct {
 	byReference map[string][]int64    // those that have or had a reference id
 	byCall      map[int64][]int64
 	applied     map[Fingerprint]int64
-	astray      map[int64]bool // those that are stored under another key than they are held
+	takenBack   map[Fingerprint]int64 // the changes that rows were applied by, and are no more
+	astray      map[int64]bool        // those that are stored under another key than they are held
 }
 
 // Ledger answers what is asked of few rows only.
@@ -98,14 +101,19 @@ type Ledger interface {
 	// Newest returns the newest conversion under a key but for the given one; nil
 	// for none.
 	Newest(key Key, but int64) (*Conversion, error)
+	// All returns all changes of a conversion, oldest first.
+	All(conversion int64) ([]*Change, error)
+	// AppliedAgain returns the change by which a row was applied again, and still is,
+	// after what a change had applied of it was taken back; nil for none.
+	AppliedAgain(change int64) (*Change, error)
 }
 
 // NewHeld returns a Held that holds nothing yet.
 func NewHeld(ledger Ledger) *Held {
 	return &Held{
 		Calls: map[int64]*Call{}, Copies: map[int]AppliedLine{}, Ledger: ledger, Successors: map[int64]int64{},
-		Done: map[int]*Change{}, Costs: map[int]CallCost{}, Ledgers: map[int64][]*Change{},
-		conversions: map[int64]*Conversion{}, byKey: map[Key]int64{}, siblings: map[Key][]int64{}, byReference: map[string][]int64{}, byCall: map[int64][]int64{}, applied: map[Fingerprint]int64{},
+		Done: map[int]*Change{}, Costs: map[int]CallCost{}, Ledgers: map[int64][]*Change{}, CostsSaid: map[int64][]int64{},
+		conversions: map[int64]*Conversion{}, byKey: map[Key]int64{}, siblings: map[Key][]int64{}, byReference: map[string][]int64{}, byCall: map[int64][]int64{}, applied: map[Fingerprint]int64{}, takenBack: map[Fingerprint]int64{},
 	}
 }
 
@@ -188,6 +196,12 @@ func (h *Held) PutApplied(row Fingerprint, c *Conversion) {
 	h.Put(c)
 	h.applied[row] = c.ID
 }
+
+// PutTakenBack notes that an earlier file had a row, and what came of it was undone.
+func (h *Held) PutTakenBack(row Fingerprint, change int64) { h.takenBack[row] = change }
+
+// TakenBack is the change by which a row was applied until that was undone; 0 for none.
+func (h *Held) TakenBack(row Fingerprint) int64 { return h.takenBack[row] }
 
 // Conversion is one that is held; nil if it isn't.
 func (h *Held) Conversion(id int64) *Conversion { return h.conversions[id] }
@@ -279,6 +293,7 @@ type Settlement struct {
 	Changes        []*Change
 	Costs          []CallCost
 	Fingerprints   map[Fingerprint]int64 // → the change it was applied by
+	Reapplied      map[int64]int64       // a change that was undone → the one by which its row was applied again
 	Tally          Tally
 	// Done is set if all of the upload's rows are decided, News if its sender is
 	// to be told.

@@ -16,7 +16,7 @@ func (of *Details) Key(account string, call int64, by KeySet) Key {
 	h := newDigest()
 	h.text(account)
 	if of.Parent != "" { // one that was added to another is told from it, and by its own id
-		h.text("child", of.Parent, of.ReferenceID)
+		h.text("child", of.ParentReference, of.ReferenceID)
 	}
 	h.number(int64(by))
 	for bit, part := range KeyParts {

@@ -111,7 +111,7 @@ type Claims struct {
 	left  []*conversion.Rejection
 	// broken is the line of the row before, if that can't be taken apart; 0 if it can.
 	broken int
-	long   order // the one that had more rows than one may have; nil if none had
+	long   order // the one that had more rows than one may have
 }
 
 // Claims opens the table's rows. Close the reader when done.

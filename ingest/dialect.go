@@ -50,7 +50,8 @@ type Dialect struct {
 	// nil for conversion.DefaultKey. KeyNoID is that of rows without an event id, if
 	// it is another one.
 	Key, KeyNoID []conversion.KeyPart
-	// Together are the columns that adjacent rows of one order share; none if each
+	// Together are the columns that adjacent rows of one order share: its id, and those
+	// that name the event type, of which the first that is filled counts. None if each
 	// row stands for itself.
 	Together []string
 	// Custom keeps columns that the dialect doesn't know with the conversion.

@@ -257,12 +257,22 @@ func TestRowsOfAnOrderThatSayOtherwise(t *testing.T) {
 // that may be of one order stand together or not at all.
 func TestRowsOfAnOrderThatLeaveCellsBlank(t *testing.T) {
 	const head = "CampaignId,EventTypeId,EventTypeCode,EventDate,OrderId,MediaId,ItemSku,ItemQuantity,ItemPrice\n"
-	claims := goodClaims(t, head+"1,7,,NOW,O1,4,A,1,5\n1,,,NOW,O1,4,B,1,6\n,,,,O1,,C,1,7\n1,8,,NOW,O1,4,D,1,8\n")
+	claims := goodClaims(t, head+"1,7,,NOW,O1,4,A,1,5\n1,,,NOW,O1,4,B,1,6\n,,,,O1,,C,1,7\n1,8,,NOW,O2,4,D,1,8\n")
 	if len(claims) != 2 || claims[0].SKUs != "A,B,C" || claims[0].Sale.String() != "18.00" || claims[1].SKUs != "D" {
 		t.Errorf("got %+v", claims)
 	}
+	// A type and its code are one.
+	_, rejections := readClaims(t, survey(t, head+"1,7,,NOW,O1,4,A,1,5\n1,Sale,,NOW,O1,4,B,1,6\n1,,7,NOW,O1,4,C,1,7\n", func(s *ingest.Settings) {
+		s.Account.EventTypes = []conversion.EventType{{Name: "Sale", Codes: []string{"7"}}}
+	}))
+	for i, rejection := range rejections {
+		if rejection == nil || rejection.Faults[0].Code != conversion.ItemsIncomplete {
+			t.Errorf("row %d of an order whose type is named in several ways: %v", i+1, rejection)
+		}
+	}
 	for name, content := range map[string]string{
 		"the first is blank":                      "1,,,NOW,O1,4,A,1,5\n1,7,,NOW,O1,4,B,1,6\n",
+		"which of two it is of can't be told":     "1,7,,NOW,O1,4,A,1,5\n1,,,NOW,O1,4,B,1,6\n1,8,,NOW,O1,4,C,1,7\n",
 		"another order stands between":            "1,7,,NOW,O1,4,A,1,5\n1,7,,NOW,O2,4,X,1,5\n1,,,NOW,O1,4,B,1,6\n",
 		"a row that can't be taken apart between": "1,7,,NOW,O1,4,A,1,5\n1\n1,,,NOW,O1,4,B,1,6\n",
 	} {

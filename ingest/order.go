@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"errors"
 	"hash/maphash"
 	"io"
@@ -10,99 +11,100 @@ import (
 	"calltally/conversion"
 )
 
-// order names the order that a row belongs to, by its cells of the columns that the
-// rows of one share; nil if the row stands for itself. The first one is never blank.
-type order []string
+// order is the order that a row belongs to: its id and its event type, "" if the row
+// leaves that blank. The zero order has no id: its row stands for itself.
+type order struct{ id, eventType string }
 
-func (t *Table) orderOf(cells []string) order {
-	var o order
+func (t *Table) orderOf(cells []string) (o order) {
 	for n, column := range t.Dialect.Together {
 		cell := ""
 		if at, ok := t.index[column]; ok && at < len(cells) {
 			cell = strings.TrimSpace(unwrap(strings.TrimSpace(cells[at])))
 		}
-		if n == 0 && cell == "" {
-			return nil
+		switch {
+		case n == 0:
+			o.id = cell
+		case o.eventType == "":
+			o.eventType = cell
 		}
-		o = append(o, cell)
+	}
+	if known := t.settings.Account.EventType(o.eventType); known != nil {
+		o.eventType = known.Name
 	}
 	return o
 }
 
 // joined is the order of two rows that stand together, if they are of one: what is
-// blank in one of them is as in the other. It is nil if they aren't.
+// blank in one of them is as in the other. It is the zero order if they aren't.
 func (o order) joined(next order) order {
-	if o == nil || next == nil || o[0] != next[0] {
-		return nil
+	if o.id == "" || o.id != next.id || o.eventType != "" && next.eventType != "" && o.eventType != next.eventType {
+		return order{}
 	}
-	both := slices.Clone(o)
-	for i, cell := range next {
-		switch {
-		case both[i] == "":
-			both[i] = cell
-		case cell != "" && cell != both[i]:
-			return nil
-		}
-	}
-	return both
+	return order{o.id, cmp.Or(o.eventType, next.eventType)}
 }
-
-// vague reports whether an order's rows name it by nothing but its id.
-func (o order) vague() bool { return strings.Join(o[1:], "") == "" }
 
 // orderRuns finds the orders whose rows don't stand together. Orders are remembered
 // by digests: a file may have millions.
 type orderRuns struct {
-	seed  maphash.Seed
-	now   order    // of the row before
-	runs  []uint64 // of every run of rows of one order
-	ids   []uint64 // of every run's first cell
-	vague []uint64 // of those that are nothing but that
+	seed   maphash.Seed
+	now    order    // of the row before
+	blank  bool     // a row of it leaves its event type blank
+	runs   []uint64 // of every run of rows of one order
+	ids    []uint64 // of every run's id
+	blanks []uint64 // of those with rows that leave the event type blank
 }
 
 func newOrderRuns() orderRuns { return orderRuns{seed: maphash.MakeSeed()} }
 
 // add takes in the next row.
 func (r *orderRuns) add(next order) {
-	if joined := r.now.joined(next); joined != nil {
-		r.now = joined
-		return
+	joined := r.now.joined(next)
+	if joined.id == "" {
+		r.end()
+		joined = next
 	}
-	r.end()
-	r.now = next
+	r.now, r.blank = joined, r.blank || next.eventType == ""
 }
 
 // end ends a run of rows.
 func (r *orderRuns) end() {
-	if r.now == nil {
-		return
+	if r.now.id != "" {
+		id := r.digest(r.now.id)
+		r.runs, r.ids = append(r.runs, r.digest(r.now.id, r.now.eventType)), append(r.ids, id)
+		if r.blank {
+			r.blanks = append(r.blanks, id)
+		}
 	}
-	r.runs = append(r.runs, r.digest(r.now))
-	id := r.digest(r.now[:1])
-	r.ids = append(r.ids, id)
-	if r.now.vague() {
-		r.vague = append(r.vague, id)
-	}
-	r.now = nil
+	r.now, r.blank = order{}, false
 }
 
-func (r *orderRuns) digest(o order) uint64 {
-	return maphash.String(r.seed, strings.Join(o, "\x00"))
+func (r *orderRuns) digest(texts ...string) uint64 {
+	return maphash.String(r.seed, strings.Join(texts, "\x00"))
 }
 
-// scattered tells which orders have rows that don't stand together, or may have.
-type scattered func(order) bool
+// scattered says what keeps an order's rows from being told from others; "" if nothing
+// does.
+type scattered func(order) string
 
-func (r *orderRuns) scattered() scattered {
+func (r *orderRuns) scattered(t *Table) scattered {
 	r.end()
 	runs, ids := repeated(r.runs), repeated(r.ids)
 	vague := map[uint64]bool{}
-	for _, id := range r.vague {
+	for _, id := range r.blanks {
 		if ids[id] {
 			vague[id] = true
 		}
 	}
-	return func(o order) bool { return o != nil && (runs[r.digest(o)] || vague[r.digest(o[:1])]) }
+	return func(o order) string {
+		switch {
+		case o.id == "":
+		case runs[r.digest(o.id, o.eventType)]:
+			return "The rows of this order don't stand together in the file, so it can't be told whether they are one. Sort the file by " + t.togetherLabel() + "."
+		case vague[r.digest(o.id)]:
+			return "The file has several orders of this id, and a row that doesn't say which of them it is of. Fill in its event type."
+		}
+		return ""
+	}
 }
 
 // repeated are the digests that occur more than once.
@@ -150,13 +152,15 @@ func (c *Claims) order(first sentRow) (conversion.Claim, error) {
 	}
 	p.begin(first)
 	switch id := p.table.Dialect.Together[0]; {
-	case len(rows) > mostOrderRows, c.long.joined(of) != nil:
+	case len(rows) > mostOrderRows, c.long.joined(of).id != "":
 		c.long = of
 		p.fault(conversion.ItemsIncomplete, id, "", "The order has more than %d rows. Split it into several.", mostOrderRows)
-	case broken != 0 && of != nil:
+	case broken != 0 && of.id != "":
 		p.fault(conversion.ItemsIncomplete, id, "", "Line %d, next to this order, can't be taken apart and may belong to it, so nothing of the order was taken. Correct that line and send both again.", broken)
-	case p.table.scattered(of):
-		p.fault(conversion.ItemsIncomplete, id, "", "The rows of this order don't stand together in the file, so it can't be told whether they are one. Sort the file by %s.", p.table.togetherLabel())
+	default:
+		if why := p.table.scattered(of); why != "" {
+			p.fault(conversion.ItemsIncomplete, id, "", "%s", why)
+		}
 	}
 	c.left = p.rejectionsOf(rows)
 	return claim, nil
@@ -168,19 +172,19 @@ func (c *Claims) orderRows(first sentRow) (rows []sentRow, of order, broken int,
 	of, broken = c.parse.table.orderOf(first.cells), c.broken
 	c.broken = 0
 	rows = []sentRow{first}
-	for of != nil && len(rows) <= mostOrderRows {
+	for of.id != "" && len(rows) <= mostOrderRows {
 		row, err := c.cells.read()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return nil, nil, 0, err
+			return nil, order{}, 0, err
 		}
 		var joined order
 		if row.broken == nil {
 			joined = of.joined(c.parse.table.orderOf(row.cells))
 		}
-		if joined == nil {
+		if joined.id == "" {
 			c.ahead = append(c.ahead, row)
 			if row.broken != nil {
 				broken = row.line

@@ -68,7 +68,7 @@ func (t *Table) surveyRows(ctx context.Context) (*conversion.Refusal, error) {
 			return conversion.Refuse(conversion.TooManyRows, "The file has more than %d lines. Split it and send the parts.", conversion.MaxLine), nil
 		}
 	}
-	t.intactIDs, t.scattered = seen.longIDs, seen.orders.scattered()
+	t.intactIDs, t.scattered = seen.longIDs, seen.orders.scattered(t)
 	for _, column := range t.declaredWhole {
 		t.intactIDs[column] = true
 	}

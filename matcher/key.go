@@ -25,7 +25,7 @@ func ChildKey(claim *conversion.Claim, parent *conversion.Conversion, policy Pol
 // childOf are the details of a conversion that a claim adds to another.
 func childOf(claim *conversion.Claim, parent *conversion.Conversion) conversion.Details {
 	child := claim.Details
-	child.Parent = conversion.FormatID(parent.ID)
+	child.Parent, child.ParentReference = conversion.FormatID(parent.ID), claim.Names.Reference
 	child.Campaign, child.Publisher = cmp.Or(child.Campaign, parent.Campaign), cmp.Or(child.Publisher, parent.Publisher)
 	return child
 }

@@ -12,10 +12,14 @@ import (
 type Taking struct {
 	Change     *conversion.Change
 	Conversion *conversion.Conversion // as it is now
-	// Ledger holds all changes of the conversion, oldest first.
-	Ledger []*conversion.Change
-	// Holder is another conversion under the key that this one would come back to.
-	Holder *conversion.Conversion
+	History    *History               // of it
+	// Holder is another conversion under the key that this one would come back to, and
+	// HolderLedger all its changes.
+	Holder       *conversion.Conversion
+	HolderLedger []*conversion.Change
+	// Again is the change by which the same row was applied again since, in another
+	// file; nil if it wasn't.
+	Again *conversion.Change
 }
 
 // Undo takes a change back by a new one of the given id, and leaves what others
@@ -24,21 +28,20 @@ type Taking struct {
 func Undo(t Taking, policy Policy, id int64) Decision {
 	change, c := t.Change, t.Conversion
 	outcome := conversion.Outcome{Line: conversion.LineOf(change.ID), ConversionID: c.ID, PayoutBefore: c.Payout, PayoutAfter: c.Payout}
-	undone := conversion.Undone(t.Ledger)
-	if undone[change.ID] {
+	if t.History.TakenBackBy(change) != nil {
 		outcome.Verdict, outcome.Message = conversion.Unchanged, "This was undone before."
 		return Decision{Outcome: outcome}
 	}
-	later := standing(t.Ledger, change, undone)
-	if why := standsInTheWay(t, later); why != "" {
+	later := t.History.since(change)
+	if why := standsInTheWay(t, later, id); why != "" {
 		outcome.Verdict, outcome.Code, outcome.Message = conversion.Rejected, conversion.UndoConflict, why
 		return Decision{Outcome: outcome}
 	}
 	after := *c
-	added := adds(t.Ledger, change)
+	added := t.History.adds(change)
 	after.TakeBack(change, len(later) > 0 && added)
 	if added {
-		after.PayoutBy = payoutBy(&after, append(slices.Clone(t.Ledger), &conversion.Change{ID: id, Undoes: change.ID, Seq: c.Changes}))
+		after.PayoutBy = t.History.payoutBy(&after, change)
 	}
 	decision := Decision{Conversion: &after, Change: &conversion.Change{
 		ID: id, Conversion: c.ID, Seq: c.Changes, Verdict: conversion.Updated, At: policy.Now, Effective: undoneOn(change, policy),
@@ -52,21 +55,6 @@ func Undo(t Taking, policy Policy, id int64) Decision {
 	outcome.Verdict, outcome.PayoutAfter, outcome.Rule = conversion.Updated, after.Payout, decision.Change.Rule
 	decision.Outcome = outcome
 	return decision
-}
-
-// standing lists the changes made after one that still stand. A change and its
-// taking back that both came after it cancel each other out.
-func standing(ledger []*conversion.Change, change *conversion.Change, undone map[int64]bool) []*conversion.Change {
-	seq := map[int64]int{}
-	var later []*conversion.Change
-	for _, other := range ledger {
-		seq[other.ID] = other.Seq
-		cancels := other.Undoes != 0 && seq[other.Undoes] > change.Seq
-		if other.Seq > change.Seq && !undone[other.ID] && !cancels {
-			later = append(later, other)
-		}
-	}
-	return later
 }
 
 // undoneOn is the day that taking a change back counts from: the change's own, so
@@ -92,12 +80,13 @@ func ReturnsTo(change *conversion.Change, c *conversion.Conversion, policy Polic
 	return conversion.Key{}
 }
 
-// standsInTheWay says why a change can't be taken back; "" if it can.
-func standsInTheWay(t Taking, later []*conversion.Change) string {
+// standsInTheWay says why a change can't be taken back by one of the given id; "" if it
+// can.
+func standsInTheWay(t Taking, later []*conversion.Change, id int64) string {
 	change, c := t.Change, t.Conversion
 	var since []string
 	for _, other := range later {
-		if change.Seq == 0 || touchesSame(t.Ledger, change, other) {
+		if change.Seq == 0 || touchesSame(t.History, change, other) {
 			since = append(since, fmt.Sprintf("upload %d (line %d)", conversion.UploadOf(other.ID), conversion.LineOf(other.ID)))
 		}
 	}
@@ -106,16 +95,33 @@ func standsInTheWay(t Taking, later []*conversion.Change) string {
 		return fmt.Sprintf("Conversion %d was changed since by %s. Undo that first, or correct the conversion by a row of its own.", c.ID, strings.Join(slices.Compact(since), ", "))
 	case c.Status == conversion.StatusUndone && change.After.Status != conversion.StatusUndone:
 		return fmt.Sprintf("Conversion %d is undone itself. Undo that first.", c.ID)
-	case t.Holder != nil && conversion.UploadOf(t.Holder.ID) > conversion.UploadOf(change.ID):
-		return fmt.Sprintf("Conversion %d has taken its place since. Undo upload %d first.", t.Holder.ID, conversion.UploadOf(t.Holder.ID))
+	case t.Again != nil:
+		return fmt.Sprintf("The same row was applied again since, by upload %d (line %d). Undo that first.", conversion.UploadOf(t.Again.ID), conversion.LineOf(t.Again.ID))
+	case t.Holder != nil:
+		by := conversion.UploadOf(cameBy(t.Holder, t.HolderLedger).ID)
+		if by > conversion.UploadOf(change.ID) && by != conversion.UploadOf(id) {
+			return fmt.Sprintf("Conversion %d has taken its place since. Undo upload %d first.", t.Holder.ID, by)
+		}
 	}
 	return ""
 }
 
+// cameBy is the change by which a conversion came under the key that it is held under.
+func cameBy(c *conversion.Conversion, ledger []*conversion.Change) *conversion.Change {
+	home := c.Home("")
+	for i := len(ledger) - 1; i > 0; i-- {
+		until := ledger[i].Seq
+		if before := c.Made("", ledger, func(change *conversion.Change) bool { return change.Seq < until }); before.Home("") != home {
+			return ledger[i]
+		}
+	}
+	return ledger[0]
+}
+
 // touchesSame reports whether two changes of a conversion can't be told apart any
 // more. Two sums that were added, or taken back, can.
-func touchesSame(ledger []*conversion.Change, a, b *conversion.Change) bool {
-	added := adds(ledger, a) && adds(ledger, b)
+func touchesSame(h *History, a, b *conversion.Change) bool {
+	added := h.adds(a) && h.adds(b)
 	if touchesMoney(a) && touchesMoney(b) && !added || a.Before.Status != a.After.Status && b.Before.Status != b.After.Status {
 		return true
 	}
@@ -124,55 +130,25 @@ func touchesSame(ledger []*conversion.Change, a, b *conversion.Change) bool {
 	})
 }
 
-// adds reports whether a change has added a sum, or taken one back that was added.
-func adds(ledger []*conversion.Change, change *conversion.Change) bool {
-	for change.Undoes != 0 {
-		at := slices.IndexFunc(ledger, func(c *conversion.Change) bool { return c.ID == change.Undoes })
-		if at < 0 {
-			return false
-		}
-		change = ledger[at]
-	}
-	return change.Verdict == conversion.Incremented
-}
-
-// payoutBy is what a conversion's payout comes by after sums were added and taken
-// back: as the first of them had it, while any stands; as it was before, if none does.
-func payoutBy(c *conversion.Conversion, ledger []*conversion.Change) string {
-	undone := conversion.Undone(ledger)
-	by, stands := c.PayoutBy, false
-	var first *conversion.DetailChange
-	for _, change := range ledger {
-		if change.Verdict != conversion.Incremented {
-			continue
-		}
-		stands = stands || !undone[change.ID]
-		if at := slices.IndexFunc(change.Details, func(d conversion.DetailChange) bool { return d.Name == "payout_by" }); at >= 0 && first == nil {
-			first = &change.Details[at]
-		}
-	}
-	switch {
-	case first != nil && stands:
-		by = first.After
-	case first != nil:
-		by = first.Before
-	}
-	return by
-}
-
 func touchesMoney(c *conversion.Change) bool {
 	before, after := c.Before, c.After
 	before.Status, after.Status = "", ""
 	return before != after
 }
 
-// UndoCost takes back what a row said of a call's cost; now is what the call costs
-// by now.
-func UndoCost(said conversion.CallCost, now conversion.Amount, id int64) (*conversion.CallCost, string) {
-	if now != said.After {
-		return nil, fmt.Sprintf("The call's cost is %s by now, not %s. Undo what has set that first.", inCurrency(now), inCurrency(said.After))
+// CostInTheWay says what is in the way of taking back what a row said of a call's cost;
+// "" if nothing is. now is what the call costs, standing are the ids of all that was
+// said of it and not taken back.
+func CostInTheWay(said conversion.CallCost, now conversion.Amount, standing []int64) string {
+	for _, id := range standing {
+		if id > said.ID && conversion.UploadOf(id) != conversion.UploadOf(said.ID) {
+			return fmt.Sprintf("Upload %d (line %d) has set the call's cost since. Undo that first.", conversion.UploadOf(id), conversion.LineOf(id))
+		}
 	}
-	return &conversion.CallCost{ID: id, Call: said.Call, Before: said.After, After: said.Before, Undoes: said.ID}, ""
+	if now != said.After {
+		return fmt.Sprintf("The call's cost is %s by now, not %s.", inCurrency(now), inCurrency(said.After))
+	}
+	return ""
 }
 
 // inCurrency writes an amount with its currency.

@@ -129,6 +129,9 @@ func (d *decider) update(prior *conversion.Conversion, call *conversion.Call) De
 		said = []string{fmt.Sprintf("reversed, sale %s → %s", prior.Sale, after.Sale)}
 	}
 	replaceDetails(&after.Details, claim)
+	if d.parent != nil { // who may have been made anew since
+		after.Parent = conversion.FormatID(d.parent.ID)
+	}
 	if after.Status != conversion.StatusReversed {
 		said = append(said, give("sale", &after.Sale, prior.Sale, sum(prior.Sale, claim.Sale, effect.AddSale))...)
 		said = append(said, give("received", &after.Received, prior.Received, sum(prior.Received, claim.Received, effect.AddReceived))...)

@@ -12,7 +12,7 @@ import (
 
 // loadCopies adds what other uploads of the same bytes have applied, and nobody
 // has undone. The first that changed the ledger for a line counts.
-func loadCopies(ctx context.Context, q querier, held *conversion.Held, query conversion.HeldQuery) error {
+func loadCopies(ctx context.Context, q querier, account int64, held *conversion.Held, query conversion.HeldQuery) error {
 	if query.Upload == 0 {
 		return nil
 	}
@@ -35,7 +35,7 @@ func loadCopies(ctx context.Context, q querier, held *conversion.Held, query con
 		return fmt.Errorf("find uploads of the same bytes: %w", err)
 	}
 	for _, id := range copies {
-		said, err := appliedLines(ctx, q, id, query)
+		said, err := appliedLines(ctx, q, account, id, query)
 		if err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func loadCopies(ctx context.Context, q querier, held *conversion.Held, query con
 
 // appliedLines are what an upload applied of the lines that are asked for. That the
 // ledger held what a row says counts as long as nothing is undone of what it held.
-func appliedLines(ctx context.Context, q querier, upload int64, query conversion.HeldQuery) ([]conversion.Outcome, error) {
+func appliedLines(ctx context.Context, q querier, account, upload int64, query conversion.HeldQuery) ([]conversion.Outcome, error) {
 	var said []conversion.Outcome
 	first := query.First // or the first line of an order that goes on there
 	err := readOutcomes(ctx, q, upload, query.First, func(outcomes []conversion.Outcome) (bool, error) {
@@ -70,23 +70,33 @@ func appliedLines(ctx context.Context, q querier, upload int64, query conversion
 	if err != nil {
 		return nil, err
 	}
-	lost, err := undoneSince(ctx, q, upload, said)
+	lost, err := undoneSince(ctx, q, account, upload, said)
 	return slices.DeleteFunc(said, func(o conversion.Outcome) bool {
-		return undone[conversion.MakeID(upload, cmp.Or(o.PartOf, o.Line))] || o.Verdict == conversion.Unchanged && lost[o.ConversionID]
+		return undone[conversion.MakeID(upload, cmp.Or(o.PartOf, o.Line))] || o.Verdict == conversion.Unchanged && (lost.conversions[o.ConversionID] || o.ConversionID == 0 && lost.costs[o.CallID])
 	}), err
 }
 
-// undoneSince tells of which conversions, among those that an upload found
-// unchanged, something was undone that it had found; 0 stands for the costs of calls.
-func undoneSince(ctx context.Context, q querier, upload int64, said []conversion.Outcome) (map[int64]bool, error) {
-	lost := map[int64]bool{}
+// lost is of what, among what an upload found unchanged, something was undone that it
+// had found.
+type lost struct {
+	conversions map[int64]bool
+	costs       map[string]bool // of calls, by the provider's ids
+}
+
+func undoneSince(ctx context.Context, q querier, account, upload int64, said []conversion.Outcome) (lost, error) {
+	l := lost{map[int64]bool{}, map[string]bool{}}
 	var ids []int64
+	var calls []string
 	for _, o := range said {
-		if o.Verdict == conversion.Unchanged && o.ConversionID != 0 {
+		switch {
+		case o.Verdict != conversion.Unchanged:
+		case o.ConversionID != 0:
 			ids = append(ids, o.ConversionID)
+		case o.CallID != "":
+			calls = append(calls, o.CallID)
 		}
 	}
-	ids = distinct(ids, cmp.Compare[int64])
+	ids, calls = distinct(ids, cmp.Compare[int64]), distinct(calls, cmp.Compare[string])
 	var doubtful []int64
 	err := lookup(ctx, q, "v", `SELECT h.conversion FROM w CROSS JOIN change h WHERE h.conversion = w.v AND h.conversion <> h.id AND h.undoes <> 0`, len(ids), intArgs(ids), func(rows *sql.Rows) error {
 		var id int64
@@ -95,19 +105,23 @@ func undoneSince(ctx context.Context, q querier, upload int64, said []conversion
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("find undone changes: %w", err)
+		return l, fmt.Errorf("find undone changes: %w", err)
+	}
+	err = lookup(ctx, q, "v", "SELECT DISTINCT c.call_id FROM w CROSS JOIN call c CROSS JOIN call_cost u WHERE c.account = "+literal(account)+" AND c.call_id = w.v AND u.call = c.id AND u.undoes <> 0 AND u.undoes <= "+literal(conversion.MakeID(upload, conversion.MaxLine)), len(calls), stringArgs(calls), func(rows *sql.Rows) error {
+		var call string
+		err := rows.Scan(&call)
+		l.costs[call] = true
+		return err
+	})
+	if err != nil {
+		return l, fmt.Errorf("find undone costs: %w", err)
 	}
 	ledgers, err := ledgersOf(ctx, q, distinct(doubtful, cmp.Compare[int64]))
-	if err != nil {
-		return nil, err
-	}
 	for id, ledger := range ledgers {
 		undone := conversion.Undone(ledger)
-		lost[id] = slices.ContainsFunc(ledger, func(c *conversion.Change) bool {
+		l.conversions[id] = slices.ContainsFunc(ledger, func(c *conversion.Change) bool {
 			return undone[c.ID] && c.Undoes == 0 && conversion.UploadOf(c.ID) <= upload
 		})
 	}
-	costs, err := undoneCosts(ctx, q, 0, conversion.MakeID(upload, conversion.MaxLine))
-	lost[0] = len(costs) > 0
-	return lost, err
+	return l, err
 }

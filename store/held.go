@@ -52,7 +52,13 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 			return nil, fmt.Errorf("find conversions by %s: %w", by.what, err)
 		}
 	}
-	for _, load := range []func(context.Context, querier, *conversion.Held, conversion.HeldQuery) error{loadSuccessors, loadApplied, rewind, loadCopies, loadDone, loadCalls} {
+	for _, load := range []func(context.Context, querier, *conversion.Held, conversion.HeldQuery) error{
+		loadSuccessors, loadApplied, rewind,
+		func(ctx context.Context, q querier, held *conversion.Held, query conversion.HeldQuery) error {
+			return loadCopies(ctx, q, account, held, query)
+		},
+		loadDone, loadCalls,
+	} {
 		if err := load(ctx, q, held, query); err != nil {
 			return nil, err
 		}
@@ -145,7 +151,9 @@ func putStanding(ctx context.Context, q querier, held *conversion.Held, doubtful
 	}
 	ledgers, err := ledgersOf(ctx, q, distinct(ids, cmp.Compare[int64]))
 	for _, a := range doubtful {
-		if !conversion.Undone(ledgers[a.conversion.ID])[a.change] {
+		if conversion.Undone(ledgers[a.conversion.ID])[a.change] {
+			held.PutTakenBack(a.row, a.change)
+		} else {
 			held.PutApplied(a.row, a.conversion)
 		}
 	}
@@ -190,13 +198,34 @@ func loadDone(ctx context.Context, q querier, held *conversion.Held, query conve
 	if err != nil {
 		return fmt.Errorf("read costs of calls: %w", err)
 	}
-	return scanAll(rows, func(rows *sql.Rows) error {
+	err = scanAll(rows, func(rows *sql.Rows) error {
 		cost, err := scanCost(rows)
 		if !undone[cost.ID] {
 			held.Costs[conversion.LineOf(cost.ID)] = cost
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return loadCostsSaid(ctx, q, held)
+}
+
+// loadCostsSaid adds all that was said of the costs of calls, and stands.
+func loadCostsSaid(ctx context.Context, q querier, held *conversion.Held) error {
+	var calls []int64
+	for _, cost := range held.Costs {
+		calls = append(calls, cost.Call)
+	}
+	calls = distinct(calls, cmp.Compare[int64])
+	return lookup(ctx, q, "v", `SELECT k.call, k.id FROM w CROSS JOIN call_cost k WHERE k.call = w.v AND k.undoes = 0
+		AND NOT EXISTS (SELECT 1 FROM call_cost u WHERE u.undoes = k.id AND u.undoes <> 0 AND NOT EXISTS (SELECT 1 FROM call_cost r WHERE r.undoes = u.id AND r.undoes <> 0)) ORDER BY k.id`,
+		len(calls), intArgs(calls), func(rows *sql.Rows) error {
+			var call, id int64
+			err := rows.Scan(&call, &id)
+			held.CostsSaid[call] = append(held.CostsSaid[call], id)
+			return err
+		})
 }
 
 // ledger answers what is asked of few rows only.
@@ -210,6 +239,26 @@ const recent = 20
 
 func (l ledger) Earlier(c *conversion.Conversion) ([]*conversion.Change, error) {
 	return readChanges(l.ctx, l.q, changesOf+"h.conversion = $1 AND h.conversion <> h.id ORDER BY h.seq DESC LIMIT "+literal(recent), c.ID)
+}
+
+// All returns all changes of a conversion, oldest first.
+func (l ledger) All(id int64) ([]*conversion.Change, error) { return allChanges(l.ctx, l.q, id) }
+
+// AppliedAgain follows what was applied again, and maybe undone and applied once more.
+func (l ledger) AppliedAgain(change int64) (*conversion.Change, error) {
+	for {
+		next, err := readChanges(l.ctx, l.q, changesOf+"h.id = (SELECT r.by_change FROM reapplied r WHERE r.change = $1)", change)
+		if err != nil || len(next) == 0 {
+			return nil, err
+		}
+		all, err := allChanges(l.ctx, l.q, next[0].Conversion)
+		if err != nil {
+			return nil, err
+		}
+		if change = next[0].ID; !conversion.Undone(all)[change] {
+			return next[0], nil
+		}
+	}
 }
 
 func (l ledger) Newest(key conversion.Key, but int64) (*conversion.Conversion, error) {

@@ -145,6 +145,12 @@ func saveSettlement(ctx context.Context, tx *sql.Tx, account int64, s *conversio
 	if err := saveCosts(ctx, tx, s.Costs); err != nil {
 		return err
 	}
+	reapplied := slices.Sorted(maps.Keys(s.Reapplied))
+	err = insert(ctx, tx, "reapplied", "change, by_change", "ON CONFLICT (change) DO UPDATE SET by_change = excluded.by_change", len(reapplied),
+		func(row int, into []any) []any { return append(into, reapplied[row], s.Reapplied[reapplied[row]]) })
+	if err != nil {
+		return err
+	}
 	fingerprints := slices.SortedFunc(maps.Keys(s.Fingerprints), func(a, b conversion.Fingerprint) int { return bytes.Compare(a[:], b[:]) })
 	return insert(ctx, tx, "fingerprint", "fingerprint, change", "ON CONFLICT (fingerprint) DO UPDATE SET change = excluded.change", len(fingerprints),
 		func(row int, into []any) []any {

@@ -24,6 +24,9 @@ type Comparison struct {
 	// Lines is how many differ; the first MostDifferences of them are listed.
 	Lines       int
 	Differences []Difference
+	// Closed is how many lines would come to other things, but count for days that are
+	// closed (lock_before): they are left.
+	Closed int
 	// Elsewhere are the uploads as part of which the other lines were decided, which
 	// this replay leaves alone.
 	Elsewhere []int64
@@ -38,7 +41,7 @@ const MostDifferences = 1000
 func (r *replay) findDiffering(ctx context.Context) (bool, error) {
 	var all []touching
 	var waiting []int
-	differs := false
+	var closed lines
 	err := r.pairs(ctx, func(was, is *effect) error {
 		if r.elsewhere(&was.outcome) {
 			return nil
@@ -51,25 +54,46 @@ func (r *replay) findDiffering(ctx context.Context) (bool, error) {
 		if was.undone {
 			r.undone.add(line)
 		}
-		if r.differ(was, is) {
+		locked := r.closed(was, is)
+		if locked {
+			closed.add(line)
+		}
+		switch differs := r.differ(was, is); {
+		case differs && locked:
+			r.left++
+		case differs:
 			r.only.add(line)
-			differs = true
 		}
 		return nil
 	})
-	if differs {
-		for _, line := range waiting {
-			r.only.add(line)
-		}
-		spreadTo(all, &r.only)
+	if len(r.only) == 0 || err != nil {
+		return false, err
 	}
-	return differs, err
+	for _, line := range waiting {
+		r.only.add(line)
+	}
+	spreadTo(all, &r.only)
+	spreadTo(all, &closed) // what touches the same is left as well
+	differs := false
+	for _, t := range all {
+		if closed.has(t.line) {
+			r.only.remove(t.line)
+		}
+		differs = differs || r.only.has(t.line)
+	}
+	return differs, nil
+}
+
+// closed reports whether a line has done something that counts for a closed day, or
+// would, so that nothing may be changed about it.
+func (r *replay) closed(was, is *effect) bool {
+	return was.change != nil && (was.change.Effective < r.account.LockBefore || is.outcome.Code == conversion.PeriodLocked)
 }
 
 // compare compares what the lines that were decided again came to with what they come
 // to now.
 func (r *replay) compare(ctx context.Context) (found Comparison, err error) {
-	found.Elsewhere = r.others()
+	found.Elsewhere, found.Closed = r.others(), r.left
 	err = r.pairs(ctx, func(was, is *effect) error {
 		if line := was.outcome.Line; !r.only.has(line) || is.outcome.DecidedBy != 0 && is.outcome.Verdict != conversion.Rejected || !r.differ(was, is) {
 			return nil

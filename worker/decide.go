@@ -74,6 +74,9 @@ type again struct {
 	// conversions of touched.
 	asOf    int64
 	touched func(ctx context.Context, first, last int) ([]int64, error)
+	// forgiven counts the rejected rows among those that are kept: they count for no
+	// error limit.
+	forgiven int
 	// noCopies are uploads of the same bytes that are decided again by this one.
 	noCopies []int64
 }
@@ -101,7 +104,7 @@ func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy
 	})
 	both.Go(func() error {
 		for c := range chunks {
-			if err := w.settle(ctx, upload, reader.policy, c, &diagnosis, how); err != nil {
+			if err := w.settle(ctx, upload, reader.policy, c, &diagnosis, &how); err != nil {
 				return err
 			}
 			if w.Progress != nil {
@@ -138,7 +141,7 @@ func (w *Worker) recallDiagnosis(ctx context.Context, upload *conversion.Upload,
 
 // settle decides a chunk's rows one after another against what the ledger holds,
 // and saves what they come to.
-func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, c *chunk, diagnosis *matcher.Diagnosis, how again) error {
+func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, c *chunk, diagnosis *matcher.Diagnosis, how *again) error {
 	failpoint("settle-before")
 	query := heldQuery(upload, c)
 	if err := how.refine(ctx, &query, c); err != nil {
@@ -147,6 +150,7 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 	var settled *conversion.Settlement
 	err := w.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
 		s := newSettling(upload, policy, held)
+		s.forgiven = how.forgiven
 		for i := range c.rows {
 			if err := s.add(&c.rows[i]); err != nil {
 				return nil, err
@@ -163,6 +167,9 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 	}
 	failpoint("settle-after")
 	upload.Cursor, upload.Tally, upload.Diagnosis = settled.Cursor, settled.Tally, settled.Diagnosis
+	for i := range c.rows {
+		how.forgiven += forgiven(c.rows[i].kept)
+	}
 	if c.last {
 		upload.State, upload.DecidedAt = conversion.Decided, settled.At
 	}
@@ -173,6 +180,11 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 func (a *again) refine(ctx context.Context, query *conversion.HeldQuery, c *chunk) (err error) {
 	query.NoCopies = a.noCopies
 	if query.AsOf = a.asOf; a.asOf != 0 && len(c.rows) > 0 {
+		for i := range c.rows { // what was moved to another key since is found by its call
+			if call := c.rows[i].match.Call; call != nil {
+				query.Calls = append(query.Calls, call.ID)
+			}
+		}
 		query.Conversions, err = a.touched(ctx, c.rows[0].claim.Line, c.rows[len(c.rows)-1].claim.LastLine())
 	}
 	return err

@@ -1180,8 +1180,8 @@ func (p *past) wantTakenBack(of *conversion.Upload, done []deeds, said []convers
 // that changed the conversion since, or took its place.
 func (p *past) named(reasons []string, d deeds) bool {
 	text := strings.Join(reasons, " ")
-	if slices.ContainsFunc(d.mine, func(c *conversion.Change) bool { return c.After.Status == conversion.StatusUndone }) && regexp.MustCompile(`has taken its place since. Undo upload \d+ first`).MatchString(text) {
-		return true
+	if regexp.MustCompile(`has taken its place since. Undo upload \d+ first|was applied again since, by upload \d+ `).MatchString(text) {
+		return slices.ContainsFunc(d.mine, func(c *conversion.Change) bool { return c.Undoes != 0 || len(c.Details) > 0 })
 	}
 	return slices.ContainsFunc(d.others, func(c *conversion.Change) bool {
 		return strings.Contains(text, fmt.Sprintf("upload %d ", conversion.UploadOf(c.ID)))
@@ -1666,6 +1666,95 @@ func TestHistoryFound(t *testing.T) {
 			b.undo(1, true)
 			b.wantVerdicts(b.deliver("2.csv", content).ID, "created unchanged")
 			b.wantSales("C0=10.00", "C1=20.00")
+		}},
+		{"a replay leaves a conversion whole where something is in the way", nil, func(b *bench) {
+			b.deliver("1.csv", table(line(0, "R0", "S", "10.00"), line(0, "R0", "S", "15.00")))
+			b.deliver("2.csv", "start_time,calling_phone_number,reason_code,email_address\n"+callStart(0).Format(time.RFC3339)+fmt.Sprintf(",+%d,S,joe@acme.example\n", int64(caller(0))))
+			b.account.Payouts[0].Percent = decimal.NewFromInt(20)
+			b.replay(1, true)
+			b.wantSales("C0=15.00")
+		}},
+		{"a replay decides all that it takes back, whatever the error limit", func(a *conversion.Account) { a.ErrorLimit = 1 }, func(b *bench) {
+			b.know(2, 3)
+			b.deliver("1.csv", table(line(0, "R0", "S", "10.00"), line(1, "R1", "S", "20.00"), line(2, "R2", "S", "30.00")))
+			b.deliver("2.csv", table(line(0, "R0", "S", "12.00")))
+			b.account.Payouts[0].Percent = decimal.NewFromInt(20)
+			again, _ := b.replay(1, true)
+			b.wantVerdicts(again.ID, "rejected:undo_conflict created created")
+			b.wantSales("C0=12.00", "C1=20.00", "C2=30.00")
+		}},
+		{"a replay leaves what counts for closed days", nil, func(b *bench) {
+			b.deliver("1.csv", table(line(0, "R0", "S", "10.00"), line(1, "R1", "S", "20.00")))
+			b.clock.advance(5 * 24 * time.Hour)
+			b.account.LockBefore = 20260401
+			if again, differs := b.replay(1, true); again != nil {
+				b.t.Errorf("the replay found %+v", differs)
+			}
+			b.account.Payouts[0].Percent = decimal.NewFromInt(20)
+			if again, differs := b.replay(1, true); again != nil {
+				b.t.Errorf("the replay with other rules found %+v", differs)
+			}
+			b.wantSales("C0=10.00", "C1=20.00")
+		}},
+		{"a replay of a file that was decided once more on purpose finds nothing", nil, func(b *bench) {
+			b.deliver("1.csv", sold("10.00"))
+			b.deliver("2.csv", sold("20.00"))
+			u := b.accept("1.csv", sold("10.00"), func(d *ingest.Delivery) { d.Again = true })
+			b.decide(u)
+			if again, differs := b.replay(u.ID, true); again != nil {
+				b.t.Errorf("the replay found %+v", differs)
+			}
+			b.wantSales("C0=10.00")
+		}},
+		{"an undo of an undo is in the way of what has got its place back", nil, func(b *bench) {
+			b.deliver("1.csv", sold("10.00"))
+			first, _ := b.undo(1, true)
+			third := b.deliver("3.csv", sold("12.00"))
+			fourth, _ := b.undo(third.ID, true)
+			b.undo(first.ID, true)
+			redo, _ := b.undo(fourth.ID, true)
+			b.wantVerdicts(redo.ID, "rejected:undo_conflict")
+			b.wantSales("C0=10.00")
+		}},
+		{"a sum that was sent again since is not restored beside itself", func(a *conversion.Account) { a.Duplicates.Mode = conversion.ModeIncrementPayout }, func(b *bench) {
+			b.deliver("0.csv", sold("10.00"))
+			b.deliver("1.csv", sold("20.00"))
+			b.deliver("2.csv", sold("50.00"))
+			undo, _ := b.undo(3, true)
+			again := b.deliver("2.csv", sold("50.00"))
+			redo, _ := b.undo(undo.ID, true)
+			b.wantVerdicts(redo.ID, "rejected:undo_conflict")
+			if got := b.standings(); !slices.Equal(got, []string{"C0, sale 10.00, payout 8.00, reason S"}) {
+				b.t.Errorf("held are %v", got)
+			}
+			b.undo(again.ID, true)
+			redo, _ = b.undo(undo.ID, true)
+			b.wantVerdicts(redo.ID, "updated")
+		}},
+		{"a replay leaves the cost that another file has set since", nil, func(b *bench) {
+			b.deliver("1.csv", clicks+"K0,,,5.00,,0.50\n")
+			b.deliver("2.csv", clicks+"K0,,,,,0.75\n")
+			b.account.DefaultStatus = conversion.StatusPending
+			b.replay(1, true)
+			b.wantCost("0.75")
+		}},
+		{"an undo leaves the cost that another file has set to the same since", nil, func(b *bench) {
+			for i, cost := range []string{"0.50", "0.75", "0.50"} {
+				b.deliver(fmt.Sprint(i, ".csv"), clicks+"K0,,,,,"+cost+strings.Repeat("\n", i+1))
+			}
+			undo, _ := b.undo(1, true)
+			b.wantVerdicts(undo.ID, "rejected:undo_conflict")
+			b.wantCost("0.50")
+		}},
+		{"a cost that was undone elsewhere is none of this file's", nil, func(b *bench) {
+			b.deliver("0.csv", clicks+"K0,,,,,0.50\n")
+			content := clicks + "K0,,,,,0.50\n\n"
+			b.wantVerdicts(b.deliver("b.csv", content).ID, "unchanged")
+			other := b.deliver("1.csv", clicks+"K1,,,,,0.50\n")
+			b.undo(other.ID, true)
+			b.deliver("2.csv", clicks+"K0,,,,,0.75\n")
+			b.wantVerdicts(b.deliver("b.csv", content).ID, "unchanged")
+			b.wantCost("0.75")
 		}},
 		{"an undo that takes nothing back changes nothing for the file", nil, func(b *bench) {
 			b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))

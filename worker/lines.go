@@ -10,4 +10,10 @@ func (l *lines) add(line int) {
 	(*l)[line/64] |= 1 << (line % 64)
 }
 
+func (l lines) remove(line int) {
+	if line/64 < len(l) {
+		l[line/64] &^= 1 << (line % 64)
+	}
+}
+
 func (l lines) has(line int) bool { return line/64 < len(l) && l[line/64]&(1<<(line%64)) != 0 }

@@ -548,7 +548,7 @@ func (m *model) rules(u *heard, s *said) ([]conversion.KeyPart, conversion.Mode,
 func key(by []conversion.KeyPart, call string, facts map[string]string) string {
 	text := ""
 	if parent := facts["parent"]; parent != "" {
-		text = fmt.Sprintf("child %q of %s ", facts["reference_id"], parent)
+		text = fmt.Sprintf("child %q of %q ", facts["reference_id"], facts["parent_reference_id"])
 	}
 	for _, part := range by {
 		value := facts[string(part)]
@@ -861,7 +861,7 @@ func (m *model) fill(d *deal, s *said, call *conversion.Call, parent *deal, by [
 		known("publisher", call.Publisher)
 	}
 	if parent != nil {
-		d.facts["parent"] = fmt.Sprint(parent.id)
+		d.facts["parent"], d.facts["parent_reference_id"] = fmt.Sprint(parent.id), s.dealReference
 		known("campaign", parent.facts["campaign"])
 		known("publisher", parent.facts["publisher"])
 	}

@@ -28,6 +28,20 @@ func TestChildrenAreCorrectedOnTheirOwn(t *testing.T) {
 	})
 }
 
+// A child is corrected by its own id also when its parent was made anew.
+func TestChildrenOfAReplayedParent(t *testing.T) {
+	const head = "start_time,calling_phone_number,reference_id,parent_reference_id,reason_code,sale_amount\n"
+	b := newBench(t, func(a *conversion.Account) { a.LinkChildren = true })
+	b.know(0, 1)
+	b.deliver("1.csv", head+own(0, "P", "S", "10.00"))
+	b.deliver("2.csv", head+",,C,P,S,5.00\n")
+	b.account.Payouts[0].Percent = decimal.NewFromInt(20)
+	b.replay(1, true)
+	b.wantVerdicts(b.deliver("3.csv", head+",,C,P,S,6.00\n").ID, "updated")
+	b.wantSales("C0=10.00", "C0=6.00")
+	b.check()
+}
+
 // What changes nothing that a rule looks at changes no payout, whatever the rules are
 // by now.
 func TestPayoutsFollowWhatRulesLookAt(t *testing.T) {

@@ -39,7 +39,7 @@ func (w *Worker) Replay(ctx context.Context, of *conversion.Upload, keep bool, s
 		return err
 	}
 	if !differs {
-		return show(w, nil, Comparison{Elsewhere: r.others()})
+		return show(w, nil, Comparison{Elsewhere: r.others(), Closed: r.left})
 	}
 	return w.Together(ctx, func(s Store) (bool, error) {
 		if err := r.on(s).run(ctx); err != nil {
@@ -70,6 +70,7 @@ type replay struct {
 	owners []int64              // by line, see ownersOf
 	only   lines                // those that are decided again
 	undone lines                // those of which something was undone before
+	left   int                  // how many differ and count for closed days
 }
 
 // on has the replay work on another store.
@@ -97,6 +98,7 @@ func (r *replay) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	u.wholly = true
 	blocked, err := u.takeBack(ctx, r.only.has)
 	if err != nil {
 		return err
@@ -129,7 +131,7 @@ func (r *replay) run(ctx context.Context) (err error) {
 
 // decide decides lines again as another upload.
 func (r *replay) decide(ctx context.Context, how again) (err error) {
-	if r.again, err = r.derive(ctx, r.of, func(u *conversion.Upload) { u.Replays, u.ReceivedAt = r.of.ID, r.of.ReceivedAt }); err != nil {
+	if r.again, err = r.derive(ctx, r.of, func(u *conversion.Upload) { u.Replays, u.ReceivedAt, u.Again = r.of.ID, r.of.ReceivedAt, r.of.Again }); err != nil {
 		return err
 	}
 	table, refusal, err := r.survey(ctx, r.again, r.account)

@@ -22,16 +22,18 @@ type settling struct {
 	costs        []conversion.CallCost
 	rekeyed      []int64
 	fingerprints map[conversion.Fingerprint]int64
+	reapplied    map[int64]int64
 	tally        conversion.Tally
 	cursor       int
 	limit        int    // rejected rows after which reading ends; 0 for none
+	forgiven     int    // those that don't count for that
 	diagnosis    string // of the file so far
 }
 
 func newSettling(upload *conversion.Upload, policy matcher.Policy, held *conversion.Held) *settling {
 	return &settling{
 		upload: upload, policy: policy, held: held, tally: upload.Tally, cursor: upload.Cursor, limit: policy.Account.ErrorLimit,
-		touched: map[int64]*conversion.Conversion{}, fingerprints: map[conversion.Fingerprint]int64{},
+		touched: map[int64]*conversion.Conversion{}, fingerprints: map[conversion.Fingerprint]int64{}, reapplied: map[int64]int64{},
 	}
 }
 
@@ -55,6 +57,7 @@ func (s *settling) note(outcomes ...conversion.Outcome) {
 // outcome of each, and its money stands on the first.
 func (s *settling) decideAll(r *row) ([]conversion.Outcome, error) {
 	if r.kept != nil {
+		s.forgiven += forgiven(r.kept)
 		return r.kept, nil
 	}
 	first, err := s.decide(r)
@@ -69,12 +72,23 @@ func (s *settling) decideAll(r *row) ([]conversion.Outcome, error) {
 	return outcomes, err
 }
 
+// forgiven counts outcomes that are rejected only because a replay leaves them.
+func forgiven(kept []conversion.Outcome) int {
+	n := 0
+	for _, o := range kept {
+		if o.Code == conversion.UndoConflict {
+			n++
+		}
+	}
+	return n
+}
+
 func (s *settling) decide(r *row) (conversion.Outcome, error) {
 	copied, applied := s.held.Copies[r.claim.Line]
 	switch {
 	case applied:
 		return appliedBefore(copied), nil
-	case s.limit > 0 && s.tally.Of(conversion.Rejected) >= s.limit:
+	case s.limit > 0 && s.tally.Of(conversion.Rejected)-s.forgiven >= s.limit:
 		return conversion.Outcome{Line: r.claim.Line, Verdict: conversion.Rejected, Code: conversion.NotReached,
 			Message: fmt.Sprintf("Reading ended after %s, as the account's error_limit says. Correct those and send the file again.", conversion.Count(s.limit, "rejected row"))}, nil
 	case r.rejection != nil:
@@ -132,6 +146,9 @@ func (s *settling) apply(r *row) (conversion.Outcome, error) {
 		s.held.Calls[call.ID] = call
 	}
 	if r.fingerprint != (conversion.Fingerprint{}) {
+		if before := s.held.TakenBack(r.fingerprint); before != 0 {
+			s.reapplied[before] = decision.Change.ID
+		}
 		s.fingerprints[r.fingerprint] = decision.Change.ID
 	}
 	return outcome, s.keep(decision)
@@ -177,7 +194,7 @@ func (s *settling) keep(decision matcher.Decision) error {
 func (s *settling) settlement(c *chunk, now conversion.Millis) *conversion.Settlement {
 	return &conversion.Settlement{
 		Upload: s.upload.ID, From: s.upload.State, After: s.upload.Cursor, Waiting: s.upload.Tally.Of(conversion.Waiting), Cursor: s.cursor,
-		Outcomes: s.outcomes, Changes: s.changes, Costs: s.costs, Fingerprints: s.fingerprints, Tally: s.tally,
+		Outcomes: s.outcomes, Changes: s.changes, Costs: s.costs, Fingerprints: s.fingerprints, Reapplied: s.reapplied, Tally: s.tally,
 		Rekeyed: s.rekeyed, Conversions: slices.SortedFunc(maps.Values(s.touched), byKey),
 		Done: c.last, News: c.last, At: now, Diagnosis: s.diagnosis,
 	}

@@ -54,6 +54,9 @@ type undoing struct {
 	base     *conversion.Upload
 	restores bool
 	amended  lines // those of base that wait no longer, or again
+	// wholly leaves a conversion alone where something is in the way of taking back any
+	// of what was done to it.
+	wholly bool
 }
 
 func (w *Worker) beginUndo(ctx context.Context, of *conversion.Upload, account *conversion.Account) (u *undoing, err error) {
@@ -176,7 +179,7 @@ func (u *undoing) takeBack(ctx context.Context, take func(line int) bool) (block
 	err = u.eachChunk(ctx, u.of.ID, u.restores, func(outcomes []conversion.Outcome) error {
 		query := conversion.HeldQuery{Account: u.of.Account, Undoes: u.of.ID, First: outcomes[0].Line, Last: outcomes[len(outcomes)-1].Line}
 		return u.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
-			taking := &takingBack{settling: newSettling(u.undo, policy, held), undoing: u, done: map[int64]conversion.Outcome{}}
+			taking := &takingBack{settling: newSettling(u.undo, policy, held), undoing: u, done: map[int64]conversion.Outcome{}, histories: map[int64]*matcher.History{}}
 			taken := make([]conversion.Outcome, len(outcomes))
 			for n := range outcomes {
 				i := len(outcomes) - 1 - n
@@ -257,7 +260,8 @@ func (w *Worker) end(ctx context.Context, u *conversion.Upload, news bool) error
 type takingBack struct {
 	*settling
 	*undoing
-	done map[int64]conversion.Outcome // by the change that was to be taken back
+	done      map[int64]conversion.Outcome // by the change that was to be taken back
+	histories map[int64]*matcher.History   // of the conversions that are done
 }
 
 // line takes back what a line did.
@@ -300,53 +304,84 @@ func (t *takingBack) waited(outcome *conversion.Outcome, was conversion.Verdict)
 	}
 }
 
-// all takes back all that the upload did to a conversion.
+// all takes back all that the upload did to a conversion, once.
 func (t *takingBack) all(id int64) error {
+	if t.histories[id] != nil {
+		return nil
+	}
+	c, history := t.held.Conversion(id), matcher.NewHistory(t.held.Ledgers[id])
+	t.histories[id] = history
+	var decisions []matcher.Decision
+	var inTheWay *conversion.Outcome
 	for _, change := range slices.Backward(t.held.Ledgers[id]) {
-		if _, done := t.done[change.ID]; done || conversion.UploadOf(change.ID) != t.of.ID {
+		if conversion.UploadOf(change.ID) != t.of.ID {
 			continue
 		}
-		if by := t.takenBackBy(change); by != nil { // when another line was at work
+		if by := history.TakenBackBy(change); by != nil && conversion.UploadOf(by.ID) == t.upload.ID { // in another chunk
 			t.done[change.ID] = conversion.Outcome{Verdict: conversion.Updated, ConversionID: id, PayoutBefore: by.Before.Payout, PayoutAfter: by.After.Payout, Rule: by.Rule}
 			continue
 		}
-		decision, err := t.undo(change)
+		decision, err := t.undo(change, c, history)
 		if err != nil {
 			return err
 		}
-		if t.done[change.ID] = decision.Outcome; decision.Change == nil {
-			continue
+		t.done[change.ID] = decision.Outcome
+		if why := t.costInTheWay(conversion.LineOf(change.ID)); why != "" && t.wholly {
+			t.done[change.ID] = conversion.Outcome{Verdict: conversion.Rejected, Code: conversion.UndoConflict, ConversionID: id, PayoutBefore: c.Payout, PayoutAfter: c.Payout, Message: why}
 		}
-		t.held.Ledgers[id] = append(t.held.Ledgers[id], decision.Change)
-		if err := t.keep(decision); err != nil {
+		if outcome := t.done[change.ID]; outcome.Verdict == conversion.Rejected {
+			inTheWay = &outcome
+		}
+		if decision.Change != nil {
+			history.Add(decision.Change)
+			c = decision.Conversion
+			decisions = append(decisions, decision)
+		}
+	}
+	for _, decision := range decisions {
+		if t.wholly && inTheWay != nil {
+			left := *inTheWay
+			left.PayoutBefore, left.PayoutAfter = t.held.Conversion(id).Payout, t.held.Conversion(id).Payout
+			t.done[decision.Change.Undoes] = left
+		} else if err := t.keep(decision); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// takenBackBy is the change of this undo that has taken another back; nil if none
-// has.
-func (t *takingBack) takenBackBy(change *conversion.Change) *conversion.Change {
-	for _, other := range t.held.Ledgers[change.Conversion] {
-		if other.Undoes == change.ID && conversion.UploadOf(other.ID) == t.upload.ID {
-			return other
-		}
-	}
-	return nil
-}
-
-func (t *takingBack) undo(change *conversion.Change) (matcher.Decision, error) {
-	c := t.held.Conversion(change.Conversion)
-	taking := matcher.Taking{Change: change, Conversion: c, Ledger: t.held.Ledgers[c.ID]}
+// undo decides how a change of a conversion, as it is by now, is taken back.
+func (t *takingBack) undo(change *conversion.Change, c *conversion.Conversion, history *matcher.History) (matcher.Decision, error) {
+	taking := matcher.Taking{Change: change, Conversion: c, History: history}
 	if key := matcher.ReturnsTo(change, c, t.policy); key != (conversion.Key{}) {
 		holder, err := t.held.Ledger.Newest(key, c.ID)
 		if err != nil {
 			return matcher.Decision{}, err
 		}
-		taking.Holder = holder
+		if taking.Holder = holder; holder != nil {
+			if taking.HolderLedger, err = t.held.Ledger.All(holder.ID); err != nil {
+				return matcher.Decision{}, err
+			}
+		}
+	}
+	if row := history.Restores(change); row != nil {
+		again, err := t.held.Ledger.AppliedAgain(row.ID)
+		if err != nil {
+			return matcher.Decision{}, err
+		}
+		taking.Again = again
 	}
 	return matcher.Undo(taking, t.policy, conversion.MakeID(t.upload.ID, conversion.LineOf(change.ID))), nil
+}
+
+// costInTheWay says what is in the way of taking back what a line said of its call's
+// cost; "" if nothing is.
+func (t *takingBack) costInTheWay(line int) string {
+	said, ok := t.held.Costs[line]
+	if !ok {
+		return ""
+	}
+	return matcher.CostInTheWay(said, t.held.Calls[said.Call].Cost, t.held.CostsSaid[said.Call])
 }
 
 // cost takes back what a line said of its call's cost.
@@ -355,16 +390,15 @@ func (t *takingBack) cost(outcome *conversion.Outcome) {
 	if !ok || outcome.Verdict == conversion.Rejected {
 		return
 	}
-	call := t.held.Calls[said.Call]
-	cost, why := matcher.UndoCost(said, call.Cost, conversion.MakeID(t.upload.ID, outcome.Line))
-	if cost == nil {
+	if why := t.costInTheWay(outcome.Line); why != "" {
 		outcome.Code, outcome.Message = conversion.UndoConflict, why
 		if t.held.Done[outcome.Line] == nil { // it had done nothing else
 			outcome.Verdict = conversion.Rejected
 		}
 		return
 	}
-	t.costs = append(t.costs, *cost)
-	call.Cost = cost.After
+	t.costs = append(t.costs, conversion.CallCost{ID: conversion.MakeID(t.upload.ID, outcome.Line), Call: said.Call, Before: said.After, After: said.Before, Undoes: said.ID})
+	t.held.Calls[said.Call].Cost = said.Before
+	t.held.CostsSaid[said.Call] = slices.DeleteFunc(t.held.CostsSaid[said.Call], func(id int64) bool { return id == said.ID })
 	outcome.Verdict = conversion.Updated
 }

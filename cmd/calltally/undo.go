@@ -212,7 +212,7 @@ func printComparison(g *globals, of *conversion.Upload, found worker.Comparison,
 		for _, d := range found.Differences {
 			all = append(all, differenceJSON{d.Was.Line, outcomeOf(&d.Was), outcomeOf(&d.Is), append([]string{}, d.Parts...)})
 		}
-		return printJSON(g.stdout, map[string]any{"upload": of.ID, "dry_run": dry, "lines": found.Lines, "differences": all, "elsewhere": append([]int64{}, found.Elsewhere...)})
+		return printJSON(g.stdout, map[string]any{"upload": of.ID, "dry_run": dry, "lines": found.Lines, "differences": all, "closed": found.Closed, "elsewhere": append([]int64{}, found.Elsewhere...)})
 	}
 	switch {
 	case found.Lines == 0:
@@ -232,6 +232,9 @@ func printComparison(g *globals, of *conversion.Upload, found worker.Comparison,
 		if len(d.Parts) > 0 {
 			fmt.Fprintf(g.stdout, "  other %s\n", report.Wrap(78, 8, strings.ReplaceAll(strings.Join(d.Parts, ", "), "_", " ")))
 		}
+	}
+	if found.Closed > 0 {
+		fmt.Fprintln(g.stdout, report.Wrap(78, 0, fmt.Sprintf("%s would come to other things, but for days that are closed (lock_before), and was left.", conversion.Count(found.Closed, "line"))))
 	}
 	for _, id := range found.Elsewhere {
 		fmt.Fprintf(g.stdout, "Some of its lines were decided as part of upload %d since: replay that one for\nthem.\n", id)

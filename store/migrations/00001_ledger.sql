@@ -178,6 +178,12 @@ CREATE TABLE fingerprint (
     change      INTEGER NOT NULL
 ) STRICT;
 
+-- Rows that were applied again after what had come of them was undone.
+CREATE TABLE reapplied (
+    change    INTEGER PRIMARY KEY, -- that was undone
+    by_change INTEGER NOT NULL -- the row's next
+) STRICT;
+
 -- Reports that are due, and those that were sent.
 CREATE TABLE report (
     upload     INTEGER NOT NULL REFERENCES upload (id),
@@ -211,6 +217,7 @@ CREATE TABLE job (
 DROP TABLE job;
 DROP TABLE poll;
 DROP TABLE report;
+DROP TABLE reapplied;
 DROP TABLE fingerprint;
 DROP TABLE change;
 DROP TABLE conversion;
