@@ -24,6 +24,9 @@ type Candidates struct {
 	NamedCall *conversion.Call
 	// Repeated is the conversion that the same row in an earlier file became.
 	Repeated *conversion.Conversion
+	// Mark is what a conversion that is made in another's place is marked as, whatever
+	// came since; "" where that is to be decided.
+	Mark string
 }
 
 // Decision is what a claim does to the ledger. Change and Conversion are nil if
@@ -301,9 +304,11 @@ func (d *decider) create(call *conversion.Call) Decision {
 	rule := d.earn(made, call)
 	verdict := conversion.Created
 	if d.policy.Rules(d.claim).Mode == conversion.ModeCreateMarked && !anonymousChild(d.claim) {
-		made.Repeat = conversion.RepeatNew
-		if d.found.Prior != nil {
-			made.Repeat, verdict = conversion.RepeatRepeated, conversion.Repeated
+		if made.Repeat = cmp.Or(d.found.Mark, conversion.RepeatNew); d.found.Mark == "" && d.found.Prior != nil {
+			made.Repeat = conversion.RepeatRepeated
+		}
+		if made.Repeat == conversion.RepeatRepeated {
+			verdict = conversion.Repeated
 		}
 	}
 	if d.found.Prior != nil {

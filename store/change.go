@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"calltally/conversion"
 )
@@ -139,11 +140,21 @@ func undoneOf(ctx context.Context, q querier, from, to int64) (map[int64]bool, e
 	for _, change := range doubtful {
 		ids = append(ids, change.Conversion)
 	}
-	ledgers, err := ledgersOf(ctx, q, distinct(ids, cmp.Compare[int64]))
+	gone, err := undoneAmong(ctx, q, ids)
 	for _, change := range doubtful {
-		if conversion.Undone(ledgers[change.Conversion])[change.ID] {
+		if gone[change.ID] {
 			undone[change.ID] = true
 		}
+	}
+	return undone, err
+}
+
+// undoneAmong tells which changes of some conversions were taken back.
+func undoneAmong(ctx context.Context, q querier, conversions []int64) (map[int64]bool, error) {
+	ledgers, err := ledgersOf(ctx, q, distinct(conversions, cmp.Compare[int64]))
+	undone := map[int64]bool{}
+	for _, ledger := range ledgers {
+		maps.Copy(undone, conversion.Undone(ledger))
 	}
 	return undone, err
 }

@@ -149,9 +149,9 @@ func putStanding(ctx context.Context, q querier, held *conversion.Held, doubtful
 	for _, a := range doubtful {
 		ids = append(ids, a.conversion.ID)
 	}
-	ledgers, err := ledgersOf(ctx, q, distinct(ids, cmp.Compare[int64]))
+	undone, err := undoneAmong(ctx, q, ids)
 	for _, a := range doubtful {
-		if conversion.Undone(ledgers[a.conversion.ID])[a.change] {
+		if undone[a.change] {
 			held.PutTakenBack(a.row, a.change)
 		} else {
 			held.PutApplied(a.row, a.conversion)

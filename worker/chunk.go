@@ -28,6 +28,7 @@ type row struct {
 	near        []conversion.NearMiss
 	shift       int
 	kept        []conversion.Outcome // set if the row is not to be decided
+	mark        string               // what it makes is marked as; "" where that is to be decided
 }
 
 // chunkReader reads rows and finds their calls.
@@ -84,6 +85,7 @@ func (r *chunkReader) read() (*chunk, error) {
 			next.fingerprint = r.fingerprint(&next.claim)
 		}
 		if claim.Line > r.after {
+			next.mark = r.again.marks[claim.Line]
 			c.rows = append(c.rows, next)
 			if c.rows[len(c.rows)-1].kept, err = r.keptOf(&claim); err != nil {
 				return nil, err

@@ -54,6 +54,9 @@ func (r *replay) findDiffering(ctx context.Context) (bool, error) {
 		if was.undone {
 			r.undone.add(line)
 		}
+		if mark := markOf(is); mark != "" {
+			r.marks[line] = mark
+		}
 		locked := r.closed(was, is)
 		if locked {
 			closed.add(line)
@@ -82,6 +85,19 @@ func (r *replay) findDiffering(ctx context.Context) (bool, error) {
 		differs = differs || r.only.has(t.line)
 	}
 	return differs, nil
+}
+
+// markOf is what a conversion that a line has made is marked as.
+func markOf(is *effect) string {
+	if is.change == nil || is.change.Seq != 0 {
+		return ""
+	}
+	for _, d := range is.change.Details {
+		if d.Name == "repeat" {
+			return d.After
+		}
+	}
+	return ""
 }
 
 // closed reports whether a line has done something that counts for a closed day, or

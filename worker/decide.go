@@ -74,6 +74,8 @@ type again struct {
 	// conversions of touched.
 	asOf    int64
 	touched func(ctx context.Context, first, last int) ([]int64, error)
+	// marks are, by line, what conversions are marked as that are made in others' place.
+	marks map[int]string
 	// forgiven counts the rejected rows among those that are kept: they count for no
 	// error limit.
 	forgiven int

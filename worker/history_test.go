@@ -1756,6 +1756,18 @@ func TestHistoryFound(t *testing.T) {
 			b.wantVerdicts(b.deliver("b.csv", content).ID, "unchanged")
 			b.wantCost("0.75")
 		}},
+		{"a replay leaves the marks of what it makes anew", func(a *conversion.Account) {
+			a.Duplicates.Mode, a.Payouts = conversion.ModeCreateMarked, nil
+		}, func(b *bench) {
+			b.deliver("1.csv", clicks+"K0,,,,,\nK0,,,10.00,,\n")
+			b.deliver("2.csv", clicks+"K0,,,20.00,,\n")
+			b.account.Payouts = []conversion.PayoutRule{{Fixed: conversion.Cents(500, "USD")}}
+			again, _ := b.replay(1, true)
+			b.wantVerdicts(again.ID, "created unchanged")
+			if got, want := b.standings(), []string{"C0, payout 10.00, repeat repeated", "C0, payout 20.00, repeat repeated", "C0, payout 5.00, repeat new"}; !slices.Equal(got, want) {
+				b.t.Errorf("held are %q, want %q", got, want)
+			}
+		}},
 		{"an undo that takes nothing back changes nothing for the file", nil, func(b *bench) {
 			b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))
 			content := table(line(0, "", "S", "10.00"), line(1, "R1", "S", "10.00"))

@@ -26,7 +26,7 @@ func (w *Worker) Replay(ctx context.Context, of *conversion.Upload, keep bool, s
 		return err
 	}
 	was := *of // what is only tried leaves the caller's alone
-	r := &replay{Worker: w, of: &was, account: account}
+	r := &replay{Worker: w, of: &was, account: account, marks: map[int]string{}}
 	differs := false
 	err = w.Together(ctx, func(s Store) (_ bool, err error) {
 		if err := r.on(s).rehearse(ctx); err != nil {
@@ -70,6 +70,7 @@ type replay struct {
 	owners []int64              // by line, see ownersOf
 	only   lines                // those that are decided again
 	undone lines                // those of which something was undone before
+	marks  map[int]string       // by line: what is made by it is marked as, as the upload found it
 	left   int                  // how many differ and count for closed days
 }
 
@@ -126,7 +127,7 @@ func (r *replay) run(ctx context.Context) (err error) {
 		return leave
 	})
 	defer stop()
-	return r.decide(ctx, again{kept: kept})
+	return r.decide(ctx, again{kept: kept, marks: r.marks})
 }
 
 // decide decides lines again as another upload.

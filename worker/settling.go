@@ -109,7 +109,7 @@ func appliedBefore(earlier conversion.AppliedLine) conversion.Outcome {
 
 // apply decides a row by the ledger.
 func (s *settling) apply(r *row) (conversion.Outcome, error) {
-	found := matcher.Candidates{Match: r.match, Prior: s.held.Latest(r.key), Referenced: s.held.Referenced(r.claim.ReferenceID), Repeated: s.held.Applied(r.fingerprint)}
+	found := matcher.Candidates{Match: r.match, Prior: s.held.Latest(r.key), Referenced: s.held.Referenced(r.claim.ReferenceID), Repeated: s.held.Applied(r.fingerprint), Mark: r.mark}
 	if r.claim.Names.Given() {
 		if err := s.addName(&found, r); err != nil {
 			return conversion.Outcome{}, err
