@@ -54,24 +54,34 @@ func (t *Table) understandHeader(context.Context) (*conversion.Refusal, error) {
 	if t.isOwnResults() {
 		return conversion.Refuse(conversion.NotATable, "This is one of our own results files, so nothing in it is new. To correct rows, change the .fix.csv file and send that."), nil
 	}
-	candidates := t.candidates()
-	var best *understanding
+	best, refusal := t.recognise()
+	if refusal == nil {
+		t.adopt(best)
+	}
+	return refusal, nil
+}
+
+// recognise finds the dialect under which the header reads best, or says why there is
+// none.
+func (t *Table) recognise() (best *understanding, refusal *conversion.Refusal) {
 	var all []*understanding
-	for _, d := range candidates {
+	for _, d := range t.candidates() {
 		u := t.under(d)
 		if all = append(all, u); u.better(best) {
 			best = u
 		}
 	}
-	if refusal := t.misplaced(best); refusal != nil {
-		return refusal, nil
+	if refusal = t.misplaced(best); refusal == nil {
+		refusal = best.refusal
 	}
-	if best.refusal != nil {
-		return best.refusal, nil
+	if refusal == nil {
+		refusal = t.undecided(best, all)
 	}
-	if refusal := t.undecided(best, all); refusal != nil {
-		return refusal, nil
-	}
+	return best, refusal
+}
+
+// adopt has the table be in a dialect.
+func (t *Table) adopt(best *understanding) {
 	t.Dialect, t.fields = best.dialect, best.fields
 	t.index = map[string]int{}
 	for i, field := range t.fields {
@@ -85,7 +95,7 @@ func (t *Table) understandHeader(context.Context) (*conversion.Refusal, error) {
 		t.index[field] = i
 	}
 	t.Reading.Dialect = t.Dialect.Name
-	if len(candidates) > 1 {
+	if candidates := t.candidates(); len(candidates) > 1 {
 		t.Reading.Why = t.why(candidates)
 	}
 	if unknown := t.unknownColumns(); len(unknown) > 0 {
@@ -98,7 +108,6 @@ func (t *Table) understandHeader(context.Context) (*conversion.Refusal, error) {
 		}
 		t.Reading.Notes = append(t.Reading.Notes, fmt.Sprintf("%s: %s.", what, quoteList(unknown)))
 	}
-	return nil, nil
 }
 
 // why says by which of its columns the dialect was recognised: those that no
