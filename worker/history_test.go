@@ -1768,6 +1768,14 @@ func TestHistoryFound(t *testing.T) {
 				b.t.Errorf("held are %q, want %q", got, want)
 			}
 		}},
+		{"a replay sees what was undone as if it had never come", func(a *conversion.Account) { a.Duplicates.Mode = conversion.ModeIgnore }, func(b *bench) {
+			b.deliver("1.csv", sold("10.00"))
+			b.wantVerdicts(b.deliver("2.csv", sold("20.00")).ID, "ignored")
+			b.undo(1, true)
+			again, _ := b.replay(2, true)
+			b.wantVerdicts(again.ID, "created")
+			b.wantSales("C0=20.00")
+		}},
 		{"an undo that takes nothing back changes nothing for the file", nil, func(b *bench) {
 			b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))
 			content := table(line(0, "", "S", "10.00"), line(1, "R1", "S", "10.00"))
