@@ -77,20 +77,6 @@ func (d *decider) decide() Decision {
 	return d.byKey(call)
 }
 
-// misdated says what is wrong with when a row's event took place, or its web
-// conversion: that has not come yet, or is older than what is looked back over.
-func (d *decider) misdated() (conversion.Code, string) {
-	when, what := d.claim.Event, "event"
-	if d.claim.Web && !when.Given() {
-		when, what = d.claim.Start, "conversion"
-	}
-	match, wrong := d.policy.checkAge(when.First, what)
-	if !wrong {
-		return "", ""
-	}
-	return match.Code, match.Sentence
-}
-
 // usedBefore is the conversion that an id of the row belongs to already, and the id
 // with its label: that under the key, where the id is part of a key without the call.
 func (d *decider) usedBefore() (used *conversion.Conversion, label, id string) {
@@ -202,49 +188,6 @@ func (d *decider) withCost(decision Decision) Decision {
 		decision.Outcome.Verdict = conversion.Updated
 	}
 	return decision
-}
-
-// unmatched rejects a claim without a call, or has it wait for a call that may
-// still come.
-func (d *decider) unmatched() Decision {
-	match := d.found.Match
-	if match.Code == "" { // there was nothing to look for
-		return d.reject(conversion.StartTimeMissing, "", "", "The row doesn't say which call it is about. Fill in when the call started, or an id of the call%s.", d.orEvent())
-	}
-	d.outcome.Near = match.Tied
-	column := d.policy.labels().Start
-	if !d.claim.Start.Given() {
-		column = ""
-	}
-	decision := d.reject(match.Code, column, "", "%s", match.Sentence)
-	if until := d.waitsUntil(); match.Code == conversion.CallNotFound && until > d.policy.Now {
-		decision.Outcome.Verdict = conversion.Waiting
-		decision.Outcome.Message += fmt.Sprintf(" The row waits for the call until %s.", d.policy.clock(until))
-	} else if match.Code == conversion.CallNotFound && d.claim.CallIDs.Given() {
-		decision.Outcome.Message += " Correct the id, or send the row again once its call is known."
-	}
-	return decision
-}
-
-// orEvent is what else may tell a call, where the account allows it.
-func (d *decider) orEvent() string {
-	if d.policy.Account.Match.ByEventTime {
-		return ", or its caller and when the event took place"
-	}
-	return ""
-}
-
-// waitsUntil is how long a call is waited for: from when the row says that it
-// started, else from when the row came.
-func (d *decider) waitsUntil() conversion.Millis {
-	wait := millis(d.policy.Account.WaitForCalls)
-	switch {
-	case wait == 0:
-		return 0
-	case d.claim.Start.Given():
-		return d.claim.Start.First.To + wait
-	}
-	return d.policy.received() + wait
 }
 
 // byKey decides a claim by what is held under its key.
