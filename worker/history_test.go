@@ -924,15 +924,14 @@ func (p *past) rehearse(file *sentFile) (said []string) {
 }
 
 // applied are the lines of a file that uploads of the same bytes have applied, and
-// nobody has taken back.
+// nobody has taken back. That one had found a line unchanged counts until anything is
+// taken back of the conversion that it had found.
 func (p *past) applied(file *sentFile) map[int]bool {
 	p.t.Helper()
 	digest := sha256.Sum256([]byte(file.content()))
-	all, agreed := map[int]bool{}, map[int]bool{}
-	takenBack := false
+	all := map[int]bool{}
 	for _, u := range p.uploads() {
 		if u.Digest != digest || u.DryRun || u.Undoes != 0 {
-			takenBack = takenBack || u.Digest == digest && u.Undoes != 0
 			continue
 		}
 		_, undone, err := p.db.ChangesBy(p.t.Context(), u.ID, 0, conversion.MaxLine)
@@ -940,18 +939,26 @@ func (p *past) applied(file *sentFile) map[int]bool {
 			p.t.Fatal(err)
 		}
 		for _, o := range p.outcomes(u.ID) {
-			switch {
-			case o.Verdict == conversion.Unchanged:
-				agreed[o.Line] = true
-			case o.Verdict.Applied() && !undone[conversion.MakeID(u.ID, o.Line)]:
+			gone := undone[conversion.MakeID(u.ID, o.Line)]
+			if o.Verdict == conversion.Unchanged {
+				gone = o.ConversionID == 0 || p.anyTakenBack(o.ConversionID)
+			}
+			if o.Verdict.Applied() && !gone {
 				all[o.Line] = true
 			}
 		}
 	}
-	if !takenBack { // else it may be that the row agreed with what is gone
-		maps.Copy(all, agreed)
-	}
 	return all
+}
+
+// anyTakenBack reports whether any change of a conversion was ever taken back.
+func (p *past) anyTakenBack(id int64) bool {
+	p.t.Helper()
+	ledger, err := p.db.Changes(p.t.Context(), &conversion.Conversion{ID: id})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return slices.ContainsFunc(ledger, func(c *conversion.Change) bool { return c.Undoes != 0 })
 }
 
 // wantAppliedOnce checks that lines which were applied before are unchanged, and
@@ -1212,6 +1219,7 @@ func (p *past) wantPartlyTakenBack(of *conversion.Upload, d deeds, taken []*conv
 		want := was[name]
 		switch {
 		case len(mine) == 0:
+		case name == "payout_by" && p.added(taken) && len(d.others) > 0: // others may have added as well
 		case len(others) == 0 && len(kept) == len(mine):
 			want = mine[0][0]
 		case name == "payout" && p.added(taken) && p.added(d.others):
@@ -1220,7 +1228,6 @@ func (p *past) wantPartlyTakenBack(of *conversion.Upload, d deeds, taken []*conv
 				before += minorOf(m[1]) - minorOf(m[0])
 			}
 			want = conversion.Cents(now-before, d.before.Payout.Currency).String()
-		case name == "payout_by" && p.added(taken):
 		case len(kept) != len(mine):
 			continue // what stays of the upload may be what it gave
 		default:
@@ -1305,7 +1312,7 @@ func (p *past) replay(s step) {
 	before, uploads := p.stands(), len(p.uploads())
 	previewed, foretold, _ := p.decideAgain(of, false)
 	p.wantStands("a preview of a replay changes nothing", before)
-	settled, unmoved := p.settled(of), p.unmoved(of)
+	settled, unmoved := p.settled(of) && p.knew[of.ID] == p.learned, p.unmoved(of)
 	again, differs, said := p.decideAgain(of, true)
 	stuck := slices.ContainsFunc(said, func(o conversion.Outcome) bool { return o.Code == conversion.UndoConflict })
 	if fmt.Sprintf("%+v", differs) != fmt.Sprintf("%+v", foretold) || (again == nil) != (previewed == nil) {

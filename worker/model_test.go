@@ -855,15 +855,15 @@ func (m *model) fill(d *deal, s *said, call *conversion.Call, parent *deal, by [
 			d.facts[name] = value
 		}
 	}
-	if call != nil {
-		d.call, d.at = call.CallID, call.Start.Time()
-		known("campaign", call.Campaign)
-		known("publisher", call.Publisher)
-	}
 	if parent != nil {
 		d.facts["parent"], d.facts["parent_reference_id"] = fmt.Sprint(parent.id), s.dealReference
 		known("campaign", parent.facts["campaign"])
 		known("publisher", parent.facts["publisher"])
+	}
+	if call != nil {
+		d.call, d.at = call.CallID, call.Start.Time()
+		known("campaign", call.Campaign)
+		known("publisher", call.Publisher)
 	}
 	if s.happensNow {
 		d.at = u.received
