@@ -72,13 +72,20 @@ func (c *Conversion) TakeBack(change *Change, added bool) {
 		c.Standing = Standing{Status: StatusUndone}
 		return
 	}
-	back := Change{Before: change.After, After: change.Before}
-	for _, d := range change.Details {
-		if !(added && d.Name == "payout_by") {
-			back.Details = append(back.Details, DetailChange{d.Name, d.After, d.Before})
-		}
+	back := change.reversed()
+	if added {
+		back.Details = slices.DeleteFunc(back.Details, func(d DetailChange) bool { return d.Name == "payout_by" })
 	}
 	c.apply(&back, added)
+}
+
+// reversed is the change from after to before.
+func (c *Change) reversed() Change {
+	back := Change{Before: c.After, After: c.Before}
+	for _, d := range c.Details {
+		back.Details = append(back.Details, DetailChange{d.Name, d.After, d.Before})
+	}
+	return back
 }
 
 // Made is the conversion that only those of its changes make that count: nil if
@@ -89,9 +96,8 @@ func (c *Conversion) Made(account string, ledger []*Change, counts func(*Change)
 	}
 	made := *c
 	for _, change := range slices.Backward(ledger[1:]) {
-		for _, d := range change.Details {
-			*made.Part(d.Name) = d.Before
-		}
+		back := change.reversed()
+		made.apply(&back, false)
 	}
 	made.Standing = ledger[0].After
 	for _, change := range ledger[1:] {

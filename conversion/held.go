@@ -25,14 +25,14 @@ type HeldQuery struct {
 	// TheirCalls asks for the calls of the conversions that are found.
 	TheirCalls bool
 	// Upload, if set, asks what other uploads of its bytes have applied of the
-	// lines from First to Last, but for those that are no Copies of it.
+	// lines from First to Last; those of NoCopies don't count.
 	Upload      int64
 	First, Last int
 	NoCopies    []int64
 	// AsOf, if set, has the ledger be as that upload found it, without what was
 	// undone since; By, the one that is being decided, sees what it did itself.
+	AsOf, By int64
 	// Conversions are asked for by their own ids.
-	AsOf, By    int64
 	Conversions []int64
 }
 
@@ -76,8 +76,8 @@ type Held struct {
 	// Successors are the conversions that a replay has made in place of named ones.
 	Successors map[int64]int64
 	// Done are the changes, and Costs what was said of calls' costs and still stands,
-	// that the query asks to undo, by line; Ledgers are all changes of the conversions concerned,
-	// oldest first.
+	// that the query asks to undo, by line; Ledgers are all changes of the conversions
+	// concerned, oldest first.
 	Done    map[int]*Change
 	Costs   map[int]CallCost
 	Ledgers map[int64][]*Change

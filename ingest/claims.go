@@ -94,13 +94,7 @@ func (r *cellReader) explain(err error) error {
 		return r.rows.explain(err)
 	}
 	r.rows.line = parse.StartLine + r.rows.offset
-	rejection := &conversion.Rejection{Line: r.rows.line}
-	if r.rows.lines {
-		rejection.Add(conversion.RowMalformed, "", "", noObject)
-		return rejection
-	}
-	rejection.Add(conversion.RowMalformed, "", "", "This line doesn't have %s as the header does. Check for a missing or an unquoted delimiter.", conversion.Count(r.rows.width, "cell"))
-	return rejection
+	return r.rows.misfit("This line doesn't have %s as the header does. Check for a missing or an unquoted delimiter.", conversion.Count(r.rows.width, "cell"))
 }
 
 // Claims reads a table's rows as claims.

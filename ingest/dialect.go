@@ -108,8 +108,8 @@ var (
 	resultsColumns = []string{"result", "code", "message", "call_id", "call_start_time", "conversion_id", "payout_before", "payout_after"}
 )
 
-// FoldHeader makes header names comparable: those that fold alike are one. What an editor makes of an apostrophe is
-// one.
+// FoldHeader makes header names comparable: those that fold alike are one. What an
+// editor makes of an apostrophe is one.
 func FoldHeader(header string) string {
 	return strings.ToLower(strings.NewReplacer(" ", "", "-", "", "_", "", "\u00a0", "", "’", "'").Replace(strings.TrimSpace(unwrap(header))))
 }

@@ -27,9 +27,7 @@ type rowFault struct {
 	conversion.Fault
 }
 
-func (t *Table) parser() rowParser {
-	return rowParser{table: t, account: t.settings.Account}
-}
+func (t *Table) parser() rowParser { return rowParser{table: t, account: t.settings.Account} }
 
 // begin turns to a row; end ends the reading of rows that belong together.
 func (p *rowParser) begin(row sentRow) { p.row = row }

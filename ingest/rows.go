@@ -125,7 +125,7 @@ func (r *rowReader) read() (conversion.Row, error) {
 		r.line = start + r.offset
 		row := conversion.Row{Line: r.line, Cells: record}
 		if len(record) != r.width {
-			return row, r.misfit(len(record))
+			return row, r.misfit("This line has %s where the header has %d. Check for a missing or an unquoted delimiter.", conversion.Count(len(record), "cell"), r.width)
 		}
 		if slices.ContainsFunc(record, func(cell string) bool { return cell != "" }) {
 			return row, nil
@@ -143,15 +143,14 @@ func (r *rowReader) begin() error {
 // position is how far was read, in bytes from the header on.
 func (r *rowReader) position() int64 { return r.passed + r.csv.InputOffset() }
 
-const noObject = "This line is no JSON object such as {\"sid\": \"CA…\", …}. Export the call log again."
-
-func (r *rowReader) misfit(cells int) *conversion.Rejection {
+// misfit rejects a line that hasn't as many cells as the header. One of JSON lines is
+// given a cell too many if it is no object.
+func (r *rowReader) misfit(format string, args ...any) *conversion.Rejection {
 	rejection := &conversion.Rejection{Line: r.line}
 	if r.lines {
-		rejection.Add(conversion.RowMalformed, "", "", noObject)
-		return rejection
+		format, args = "This line is no JSON object such as {\"sid\": \"CA…\", …}. Export the call log again.", nil
 	}
-	rejection.Add(conversion.RowMalformed, "", "", "This line has %s where the header has %d. Check for a missing or an unquoted delimiter.", conversion.Count(cells, "cell"), r.width)
+	rejection.Add(conversion.RowMalformed, "", "", format, args...)
 	return rejection
 }
 

@@ -111,7 +111,7 @@ func (t *Table) Zone() *time.Location { return t.times.Zone }
 func (t *Table) Comma() rune { return t.comma }
 
 // Labels are what the table calls what its rows say.
-func (t *Table) Labels() conversion.Labels {
+func (t *Table) Labels() *conversion.Labels {
 	labels := conversion.OurLabels
 	if own := t.Dialect.labels; own != nil {
 		own(&labels)
@@ -120,7 +120,7 @@ func (t *Table) Labels() conversion.Labels {
 		labels.EventID = "" // it can only come from a column that is mapped
 	}
 	labels.Each(func(label *string) { *label = t.label(*label) })
-	return labels
+	return &labels
 }
 
 // named lists the table's columns of a name, in the order of the header: of an

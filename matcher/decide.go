@@ -54,9 +54,9 @@ func (d *decider) decide() Decision {
 	if claim.Names.Given() {
 		return d.addressed()
 	}
-	if wrong, sentence := d.misdated(); wrong != "" && (claim.Web || call != nil) {
+	if match, column := d.misdated(); match.Code != "" && (claim.Web || call != nil) {
 		d.meet(call)
-		return d.reject(wrong, d.policy.labels().Event, "", "%s", sentence)
+		return d.reject(match.Code, column, "", "%s", match.Sentence)
 	}
 	switch {
 	case claim.Web:
@@ -107,6 +107,7 @@ type decider struct {
 	policy  Policy
 	id      int64
 	outcome conversion.Outcome
+	repeats bool                   // an earlier file had the very row, and its cost
 	note    string                 // what else there is to tell the sender
 	parent  *conversion.Conversion // what the claim adds a conversion to, if it does
 }
@@ -178,7 +179,11 @@ const cureForLock = "Report it for an open day, or ask for the period to be open
 // withCost adds what the row says of its call's cost to a decision that stands.
 func (d *decider) withCost(decision Decision) Decision {
 	call, cost := d.found.Match.Call, d.claim.CallCost
-	if verdict := decision.Outcome.Verdict; !cost.Given || call == nil || call.Cost == cost || verdict == conversion.Rejected || verdict == conversion.Waiting {
+	if !cost.Given || call == nil || call.Cost == cost || d.repeats {
+		return decision
+	}
+	switch decision.Outcome.Verdict {
+	case conversion.Rejected, conversion.Waiting, conversion.Ignored: // which do nothing
 		return decision
 	}
 	decision.Cost = &conversion.CallCost{ID: d.id, Call: call.ID, Before: call.Cost, After: cost}
@@ -217,7 +222,7 @@ func (d *decider) byKey(call *conversion.Call) Decision {
 }
 
 func (d *decider) again() Decision {
-	d.claim.CallCost = conversion.Amount{}
+	d.repeats = true
 	return d.leave(conversion.Unchanged, d.found.Repeated, "An earlier file had this very row, and it was applied then.")
 }
 
@@ -233,8 +238,8 @@ func (d *decider) keyless(rules conversion.DuplicateRules) (Decision, bool) {
 		return d.reject(conversion.OptionMissing, name, "", "%s is blank, and the account tells conversions apart by it. Fill it in.", name), true
 	case d.claim.EventID == "" && key.Has(conversion.KeyEventID) && (rules.Mode == conversion.ModeIgnoreSameEvent || !key.Has(conversion.KeyCall)):
 		name := d.policy.labels().EventID
-		if d.policy.Labels != (conversion.Labels{}) && d.policy.Labels.EventID == "" {
-			return d.reject(conversion.EventIDMissing, name, "", "The row has no event id, and the account tells repeats apart by it: its kind of file has no column for that. Have one of its columns mapped to event_id in the account's columns."), true
+		if name == "" {
+			return d.reject(conversion.EventIDMissing, "event_id", "", "The row has no event id, and the account tells repeats apart by it: its kind of file has no column for that. Have one of its columns mapped to event_id in the account's columns."), true
 		}
 		return d.reject(conversion.EventIDMissing, name, "", "The row has no event id: %s is blank, and the account tells repeats apart by it. Fill it in.", name), true
 	}

@@ -30,9 +30,6 @@ func NewHistory(ledger []*conversion.Change) *History {
 	return h
 }
 
-// Changes are all changes, oldest first.
-func (h *History) Changes() []*conversion.Change { return h.changes }
-
 // Add notes the next change.
 func (h *History) Add(change *conversion.Change) {
 	h.changes = append(h.changes, change)

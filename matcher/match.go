@@ -27,19 +27,11 @@ type Policy struct {
 	Now      conversion.Millis
 	// Zone is whose clock messages go by; nil for the account's.
 	Zone *time.Location
-	// Labels are what the upload calls what its rows say; zero for our own names.
-	Labels conversion.Labels
+	// Labels are what the upload calls what its rows say; nil for our own names.
+	Labels *conversion.Labels
 }
 
-// labels are the upload's, and our own for what it has no column for.
-func (p *Policy) labels() conversion.Labels {
-	if p.Labels.EventID == "" {
-		labels := cmp.Or(p.Labels, conversion.OurLabels)
-		labels.EventID = conversion.OurLabels.EventID
-		return labels
-	}
-	return p.Labels
-}
+func (p *Policy) labels() *conversion.Labels { return cmp.Or(p.Labels, &conversion.OurLabels) }
 
 // Rules are the duplicate rules that hold for a claim: its event type's prevail over
 // the source's, those over the account's, those over the dialect's.

@@ -108,11 +108,10 @@ func standsInTheWay(t Taking, later []*conversion.Change, id int64) string {
 
 // cameBy is the change by which a conversion came under the key that it is held under.
 func cameBy(c *conversion.Conversion, ledger []*conversion.Change) *conversion.Change {
-	home := c.Home("")
-	for i := len(ledger) - 1; i > 0; i-- {
-		until := ledger[i].Seq
-		if before := c.Made("", ledger, func(change *conversion.Change) bool { return change.Seq < until }); before.Home("") != home {
-			return ledger[i]
+	home, back := c.Home(""), *c
+	for _, change := range slices.Backward(ledger) {
+		if back.TakeBack(change, false); back.Home("") != home {
+			return change
 		}
 	}
 	return ledger[0]

@@ -50,15 +50,13 @@ func (d *decider) waitsUntil() conversion.Millis {
 }
 
 // misdated says what is wrong with when a row's event took place, or its web
-// conversion: that has not come yet, or is older than what is looked back over.
-func (d *decider) misdated() (conversion.Code, string) {
-	when, what := d.claim.Event, "event"
+// conversion, and in which column: that has not come yet, or is older than what is
+// looked back over. The zero Match is that nothing is.
+func (d *decider) misdated() (wrong Match, column string) {
+	when, what, column := d.claim.Event, "event", d.policy.labels().Event
 	if d.claim.Web && !when.Given() {
-		when, what = d.claim.Start, "conversion"
+		when, what, column = d.claim.Start, "conversion", d.policy.labels().Start
 	}
-	match, wrong := d.policy.checkAge(when.First, what)
-	if !wrong {
-		return "", ""
-	}
-	return match.Code, match.Sentence
+	wrong, _ = d.policy.checkAge(when.First, what)
+	return wrong, column
 }

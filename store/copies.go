@@ -70,9 +70,9 @@ func appliedLines(ctx context.Context, q querier, account, upload int64, query c
 	if err != nil {
 		return nil, err
 	}
-	lost, err := undoneSince(ctx, q, account, upload, said)
+	gone, err := undoneSince(ctx, q, account, upload, said)
 	return slices.DeleteFunc(said, func(o conversion.Outcome) bool {
-		return undone[conversion.MakeID(upload, cmp.Or(o.PartOf, o.Line))] || o.Verdict == conversion.Unchanged && (lost.conversions[o.ConversionID] || o.ConversionID == 0 && lost.costs[o.CallID])
+		return undone[conversion.MakeID(upload, cmp.Or(o.PartOf, o.Line))] || o.Verdict == conversion.Unchanged && (gone.conversions[o.ConversionID] || o.ConversionID == 0 && gone.costs[o.CallID])
 	}), err
 }
 
@@ -83,6 +83,7 @@ type lost struct {
 	costs       map[string]bool // of calls, by the provider's ids
 }
 
+// undoneSince tells what is lost of what an upload said.
 func undoneSince(ctx context.Context, q querier, account, upload int64, said []conversion.Outcome) (lost, error) {
 	l := lost{map[int64]bool{}, map[string]bool{}}
 	var ids []int64

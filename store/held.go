@@ -15,14 +15,6 @@ import (
 // loadHeld reads what the ledger holds for a chunk of rows.
 func loadHeld(ctx context.Context, q querier, account int64, query conversion.HeldQuery) (*conversion.Held, error) {
 	held := conversion.NewHeld(ledger{ctx, q})
-	note := func(rows *sql.Rows) error {
-		c, err := scanConversion(rows)
-		if err == nil {
-			held.Put(c)
-		}
-		return err
-	}
-	columns := "c." + joinColumns("c", conversionColumns)
 	keys := distinct(query.Keys, func(a, b conversion.Key) int { return bytes.Compare(a[:], b[:]) })
 	ids := slices.Clone(query.Conversions)
 	references := slices.Clone(query.References)
@@ -47,8 +39,7 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 		{"reference", "c.account = " + literal(account) + " AND c.reference_id = w.v AND c.reference_id <> ''", len(references), stringArgs(references)},
 		{"call", "c.call = w.v AND c.call <> 0", len(calls), intArgs(calls)},
 	} {
-		err := lookup(ctx, q, "v", "SELECT "+columns+" FROM w CROSS JOIN conversion c WHERE "+by.where, by.rows, by.args, note)
-		if err != nil {
+		if err := putConversions(ctx, q, held, by.where, by.rows, by.args); err != nil {
 			return nil, fmt.Errorf("find conversions by %s: %w", by.what, err)
 		}
 	}
@@ -64,6 +55,17 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 		}
 	}
 	return held, nil
+}
+
+// putConversions adds the conversions that some wanted values, w.v, lead to.
+func putConversions(ctx context.Context, q querier, held *conversion.Held, where string, rows int, args func(row int, into []any) []any) error {
+	return lookup(ctx, q, "v", "SELECT c."+joinColumns("c", conversionColumns)+" FROM w CROSS JOIN conversion c WHERE "+where, rows, args, func(rows *sql.Rows) error {
+		c, err := scanConversion(rows)
+		if err == nil {
+			held.Put(c)
+		}
+		return err
+	})
 }
 
 // loadSuccessors adds what replays have made in place of conversions that rows name by
@@ -180,14 +182,7 @@ func loadDone(ctx context.Context, q querier, held *conversion.Held, query conve
 	if held.Ledgers, err = ledgersOf(ctx, q, ids); err != nil {
 		return err
 	}
-	err = lookup(ctx, q, "v", "SELECT c."+joinColumns("c", conversionColumns)+" FROM w CROSS JOIN conversion c WHERE c.id = w.v", len(ids), intArgs(ids), func(rows *sql.Rows) error {
-		c, err := scanConversion(rows)
-		if err == nil {
-			held.Put(c)
-		}
-		return err
-	})
-	if err != nil {
+	if err := putConversions(ctx, q, held, "c.id = w.v", len(ids), intArgs(ids)); err != nil {
 		return fmt.Errorf("read conversions: %w", err)
 	}
 	undone, err := undoneCosts(ctx, q, first, last)

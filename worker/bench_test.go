@@ -106,6 +106,30 @@ func inMode(mode conversion.Mode) func(*conversion.Account) {
 	}
 }
 
+// A finding is something that once went wrong, in its smallest form.
+type finding struct {
+	what string
+	mode func(*conversion.Account)
+	test func(*bench)
+}
+
+// run tries a finding on calls 0 and 1, whose clicks are K0 and K1.
+func (f finding) run(t *testing.T) {
+	b := newBench(t, f.mode)
+	calls := testCalls(0, 2)
+	for i := range calls {
+		calls[i].ClickID = fmt.Sprint("K", i)
+	}
+	if _, err := b.db.SaveCalls(t.Context(), b.account.ID, calls); err != nil {
+		t.Fatal(err)
+	}
+	f.test(b)
+	b.check()
+}
+
+// clicks is the header of the files of findings that go by their click.
+const clicks = "clickid,type,status,sum,rdtk_event_id,cost\n"
+
 func openStore(t *testing.T, file string) *store.Store {
 	t.Helper()
 	db, err := store.Open(t.Context(), file)

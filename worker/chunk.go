@@ -85,7 +85,9 @@ func (r *chunkReader) read() (*chunk, error) {
 			next.fingerprint = r.fingerprint(&next.claim)
 		}
 		if claim.Line > r.after {
-			next.mark = r.again.marks[claim.Line]
+			if r.again.mark != nil {
+				next.mark = r.again.mark(claim.Line)
+			}
 			c.rows = append(c.rows, next)
 			if c.rows[len(c.rows)-1].kept, err = r.keptOf(&claim); err != nil {
 				return nil, err

@@ -54,8 +54,11 @@ func (r *replay) findDiffering(ctx context.Context) (bool, error) {
 		if was.undone {
 			r.undone.add(line)
 		}
-		if mark := markOf(is); mark != "" {
-			r.marks[line] = mark
+		switch markOf(is) {
+		case conversion.RepeatNew:
+			r.new.add(line)
+		case conversion.RepeatRepeated:
+			r.repeated.add(line)
 		}
 		locked := r.closed(was, is)
 		if locked {
@@ -96,6 +99,17 @@ func markOf(is *effect) string {
 		if d.Name == "repeat" {
 			return d.After
 		}
+	}
+	return ""
+}
+
+// mark is what a conversion that a line makes anew is marked as.
+func (r *replay) mark(line int) string {
+	switch {
+	case r.new.has(line):
+		return conversion.RepeatNew
+	case r.repeated.has(line):
+		return conversion.RepeatRepeated
 	}
 	return ""
 }

@@ -74,8 +74,9 @@ type again struct {
 	// conversions of touched.
 	asOf    int64
 	touched func(ctx context.Context, first, last int) ([]int64, error)
-	// marks are, by line, what conversions are marked as that are made in others' place.
-	marks map[int]string
+	// mark is what a conversion is marked as that a line makes in another's place; ""
+	// where that is to be decided.
+	mark func(line int) string
 	// forgiven counts the rejected rows among those that are kept: they count for no
 	// error limit.
 	forgiven int
@@ -150,6 +151,7 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 		return err
 	}
 	var settled *conversion.Settlement
+	var forgiven int
 	err := w.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
 		s := newSettling(upload, policy, held)
 		s.forgiven = how.forgiven
@@ -161,7 +163,7 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 		diagnosis.AddAll(s.outcomes)
 		s.diagnosis = diagnosis.Sentence()
 		failpoint("settle-inside")
-		settled = s.settlement(c, w.now())
+		settled, forgiven = s.settlement(c, w.now()), s.forgiven
 		return settled, nil
 	})
 	if err != nil {
@@ -169,9 +171,7 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 	}
 	failpoint("settle-after")
 	upload.Cursor, upload.Tally, upload.Diagnosis = settled.Cursor, settled.Tally, settled.Diagnosis
-	for i := range c.rows {
-		how.forgiven += forgiven(c.rows[i].kept)
-	}
+	how.forgiven = forgiven
 	if c.last {
 		upload.State, upload.DecidedAt = conversion.Decided, settled.At
 	}

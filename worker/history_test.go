@@ -1535,12 +1535,7 @@ func (d draw) addingRows(h *history, dialect string) []sentRow {
 
 // What the histories have found, in its smallest form.
 func TestHistoryFound(t *testing.T) {
-	const clicks = "clickid,type,status,sum,rdtk_event_id,cost\n"
-	for _, found := range []struct {
-		what string
-		mode func(*conversion.Account)
-		test func(*bench)
-	}{
+	for _, found := range []finding{
 		{"an undo of an undo restores conversions that share a key", createsAll, func(b *bench) {
 			b.deliver("1.csv", table(line(0, "R0", "S", "10.00"), line(0, "R0", "S", "10.00")))
 			undo, _ := b.undo(1, true)
@@ -1807,18 +1802,7 @@ func TestHistoryFound(t *testing.T) {
 			}
 		}},
 	} {
-		t.Run(found.what, func(t *testing.T) {
-			b := newBench(t, found.mode)
-			calls := testCalls(0, 2)
-			for i := range calls {
-				calls[i].ClickID = fmt.Sprint("K", i)
-			}
-			if _, err := b.db.SaveCalls(t.Context(), b.account.ID, calls); err != nil {
-				t.Fatal(err)
-			}
-			found.test(b)
-			b.check()
-		})
+		t.Run(found.what, found.run)
 	}
 }
 

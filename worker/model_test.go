@@ -646,7 +646,7 @@ func (m *model) decide(u *heard, row int) answer {
 	call, why := m.find(s, u)
 	made := &deal{id: conversion.MakeID(u.id, row+2)}
 	a := m.apply(u, s, call, why, made, m.content(u, row))
-	if s.cost.given && call != nil && !a.again && a.verdict != conversion.Rejected && a.verdict != conversion.Waiting && m.cost[call.CallID] != s.cost {
+	if s.cost.given && call != nil && !a.again && a.verdict != conversion.Rejected && a.verdict != conversion.Waiting && a.verdict != conversion.Ignored && m.cost[call.CallID] != s.cost {
 		m.cost[call.CallID] = s.cost
 		if a.verdict == conversion.Unchanged {
 			a.verdict = conversion.Updated
@@ -1179,12 +1179,7 @@ func TestModel(t *testing.T) {
 
 // What the model has found, in its smallest form.
 func TestModelFound(t *testing.T) {
-	const clicks = "clickid,type,status,sum,rdtk_event_id,cost\n"
-	for _, found := range []struct {
-		what string
-		mode func(*conversion.Account)
-		test func(*bench)
-	}{
+	for _, found := range []finding{
 		{"a payout is in the currency that its row names, also if the row gives no sale", func(a *conversion.Account) { a.Columns = map[string]string{"paid": "payout"} }, func(b *bench) {
 			at := callStart(0).Format(time.RFC3339)
 			b.deliver("1.csv", "start_time,sale_amount,sale_currency,paid\n"+at+",,EUR,7.00\n")
@@ -1212,19 +1207,20 @@ func TestModelFound(t *testing.T) {
 			b.wantVerdicts(b.deliver("3.csv", clicks+"K0,,,10.00,,0.50\nK0,,,12.00,,\n").ID, "unchanged created")
 			b.wantCost("0.75")
 		}},
+		{"a row that is ignored says nothing of its call's cost", func(a *conversion.Account) { a.Duplicates.Mode = conversion.ModeIgnore }, func(b *bench) {
+			b.deliver("1.csv", clicks+"K0,,,10.00,,0.50\n")
+			b.wantVerdicts(b.deliver("2.csv", clicks+"K0,,,11.00,,0.75\n").ID, "ignored")
+			b.wantCost("0.50")
+		}},
+		{"a call may be of any age for what corrects its conversion", nil, func(b *bench) {
+			b.deliver("1.csv", table(line(0, "R0", "S", "10.00")))
+			b.account.Match.Lookback = time.Minute
+			b.wantVerdicts(b.deliver("2.csv", table(line(1, "R1", "S", "10.00"))).ID, "rejected:call_too_old")
+			b.wantVerdicts(b.deliver("3.csv", "transaction_id,received,received_option\nR0,20.00,total_sale_amount\n").ID, "updated")
+			b.wantHeld("C0", "sale 20.00 USD")
+		}},
 	} {
-		t.Run(found.what, func(t *testing.T) {
-			b := newBench(t, found.mode)
-			calls := testCalls(0, 2)
-			for i := range calls {
-				calls[i].ClickID = fmt.Sprint("K", i)
-			}
-			if _, err := b.db.SaveCalls(t.Context(), b.account.ID, calls); err != nil {
-				t.Fatal(err)
-			}
-			found.test(b)
-			b.check()
-		})
+		t.Run(found.what, found.run)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"calltally/conversion"
@@ -26,7 +27,7 @@ func (w *Worker) Replay(ctx context.Context, of *conversion.Upload, keep bool, s
 		return err
 	}
 	was := *of // what is only tried leaves the caller's alone
-	r := &replay{Worker: w, of: &was, account: account, marks: map[int]string{}}
+	r := &replay{Worker: w, of: &was, account: account}
 	differs := false
 	err = w.Together(ctx, func(s Store) (_ bool, err error) {
 		if err := r.on(s).rehearse(ctx); err != nil {
@@ -70,8 +71,9 @@ type replay struct {
 	owners []int64              // by line, see ownersOf
 	only   lines                // those that are decided again
 	undone lines                // those of which something was undone before
-	marks  map[int]string       // by line: what is made by it is marked as, as the upload found it
-	left   int                  // how many differ and count for closed days
+	// new and repeated are those that make a conversion marked so, as the upload found it.
+	new, repeated lines
+	left          int // how many differ and count for closed days
 }
 
 // on has the replay work on another store.
@@ -127,20 +129,19 @@ func (r *replay) run(ctx context.Context) (err error) {
 		return leave
 	})
 	defer stop()
-	return r.decide(ctx, again{kept: kept, marks: r.marks})
+	return r.decide(ctx, again{kept: kept, mark: r.mark})
 }
 
 // decide decides lines again as another upload.
 func (r *replay) decide(ctx context.Context, how again) (err error) {
-	if r.again, err = r.derive(ctx, r.of, func(u *conversion.Upload) { u.Replays, u.ReceivedAt, u.Again = r.of.ID, r.of.ReceivedAt, r.of.Again }); err != nil {
-		return err
-	}
-	table, refusal, err := r.survey(ctx, r.again, r.account)
+	table, refusal, err := r.survey(ctx, r.of, r.account)
 	if err != nil || refusal != nil {
 		return errors.Join(err, asError(refusal))
 	}
-	r.again.Reading = table.Reading
-	if err := r.Store.BeginDeciding(ctx, r.again.ID, table.Reading); err != nil {
+	r.again, err = r.derive(ctx, r.of, func(u *conversion.Upload) {
+		u.Replays, u.ReceivedAt, u.Again, u.Reading = r.of.ID, r.of.ReceivedAt, r.of.Again, table.Reading
+	})
+	if err != nil {
 		return err
 	}
 	for _, u := range r.family {
@@ -268,6 +269,11 @@ func (r *replay) touched(ctx context.Context, first, last int) (conversions []in
 // others are the uploads, but for the replayed one, as part of which lines were
 // decided last.
 func (r *replay) others() []int64 {
-	others := slices.Sorted(slices.Values(r.owners))
-	return slices.DeleteFunc(slices.Compact(others), func(id int64) bool { return id == 0 || id == r.of.ID })
+	others := map[int64]bool{}
+	for _, id := range r.owners {
+		others[id] = true
+	}
+	delete(others, 0)
+	delete(others, r.of.ID)
+	return slices.Sorted(maps.Keys(others))
 }

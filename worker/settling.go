@@ -57,7 +57,11 @@ func (s *settling) note(outcomes ...conversion.Outcome) {
 // outcome of each, and its money stands on the first.
 func (s *settling) decideAll(r *row) ([]conversion.Outcome, error) {
 	if r.kept != nil {
-		s.forgiven += forgiven(r.kept)
+		for _, o := range r.kept {
+			if o.Code == conversion.UndoConflict { // the replay's, not the row's
+				s.forgiven++
+			}
+		}
 		return r.kept, nil
 	}
 	first, err := s.decide(r)
@@ -70,17 +74,6 @@ func (s *settling) decideAll(r *row) ([]conversion.Outcome, error) {
 		outcomes = append(outcomes, part)
 	}
 	return outcomes, err
-}
-
-// forgiven counts outcomes that are rejected only because a replay leaves them.
-func forgiven(kept []conversion.Outcome) int {
-	n := 0
-	for _, o := range kept {
-		if o.Code == conversion.UndoConflict {
-			n++
-		}
-	}
-	return n
 }
 
 func (s *settling) decide(r *row) (conversion.Outcome, error) {

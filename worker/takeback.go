@@ -79,7 +79,7 @@ func (t *takingBack) all(id int64) error {
 			return err
 		}
 		t.done[change.ID] = decision.Outcome
-		if why := t.costInTheWay(conversion.LineOf(change.ID)); why != "" && t.wholly {
+		if why := t.costInTheWay(conversion.LineOf(change.ID)); t.wholly && why != "" {
 			t.done[change.ID] = conversion.Outcome{Verdict: conversion.Rejected, Code: conversion.UndoConflict, ConversionID: id, PayoutBefore: c.Payout, PayoutAfter: c.Payout, Message: why}
 		}
 		if outcome := t.done[change.ID]; outcome.Verdict == conversion.Rejected {

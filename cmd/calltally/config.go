@@ -172,9 +172,9 @@ func (c *config) accounts() ([]*conversion.Account, error) {
 			if other.ID == a.ID {
 				return nil, c.at(faultAt(at+".id", "the id %q is used twice; every account needs its own", a.ID))
 			}
-			for key, called := range map[string]string{"id": a.ID, "name": a.Name} {
-				if called != "" && (strings.EqualFold(called, other.Name) || called == other.ID) {
-					return nil, c.at(faultAt(at+"."+key, "account %s is called %q as well, and a call log may name an account by that; every account needs its own", other.ID, called))
+			for _, by := range [][2]string{{"id", a.ID}, {"name", a.Name}} {
+				if called := by[1]; called != "" && (strings.EqualFold(called, other.Name) || called == other.ID) {
+					return nil, c.at(faultAt(at+"."+by[0], "account %s is called %q as well, and a call log may name an account by that; every account needs its own", other.ID, called))
 				}
 			}
 		}

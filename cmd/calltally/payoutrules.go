@@ -95,9 +95,9 @@ func (p payoutConfig) rule(at string, currency conversion.Currency) (conversion.
 	if rule.OfReceived = of == "received"; of != "" && !rule.HasPercent {
 		return rule, faultAt(at+".of", "only a percentage is of something; take it out")
 	}
-	for key, pattern := range map[string]string{"publisher": p.Publisher, "campaign": p.Campaign} {
-		if _, err := path.Match(pattern, ""); err != nil {
-			return rule, faultAt(at+"."+key, "%q is no pattern: a [ in it is not closed", pattern)
+	for _, like := range [][2]string{{"campaign", p.Campaign}, {"publisher", p.Publisher}} {
+		if _, err := path.Match(like[1], ""); err != nil {
+			return rule, faultAt(at+"."+like[0], "%q is no pattern: a [ in it is not closed", like[1])
 		}
 	}
 	switch {
