@@ -144,6 +144,9 @@ func ParseAmount(text string, c Currency, decimalMark byte) (Amount, error) {
 	if len(text) > maxAmountLength {
 		return Amount{}, fmt.Errorf("%w: longer than %d characters", ErrAmountInvalid, maxAmountLength)
 	}
+	if minor, ok := plainMinor(text, c.Digits()); ok {
+		return Cents(minor, c), nil
+	}
 	if IsScientific(text) {
 		return Amount{}, ErrAmountDamaged
 	}
@@ -165,6 +168,28 @@ func ParseAmount(text string, c Currency, decimalMark byte) (Amount, error) {
 	return AmountFromDecimal(exact, c)
 }
 
+// plainMinor reads what most files hold without exact decimals: digits, and of which a
+// point with one or two more can only set apart the decimals.
+func plainMinor(text string, decimals int32) (minor int64, ok bool) {
+	const most = 12
+	whole, fraction, _ := strings.Cut(text, ".")
+	if len(whole) == 0 || len(whole) > most || len(fraction) > min(2, int(decimals)) || len(text) == len(whole)+1 {
+		return 0, false
+	}
+	for _, part := range []string{whole, fraction} {
+		for _, c := range []byte(part) {
+			if c < '0' || c > '9' {
+				return 0, false
+			}
+			minor = minor*10 + int64(c-'0')
+		}
+	}
+	for range int(decimals) - len(fraction) {
+		minor *= 10
+	}
+	return minor, minor <= mostMinor
+}
+
 // stripMarks takes sign, parentheses and currency marks off an amount.
 func stripMarks(text string, c Currency) (digits string, negative bool, err error) {
 	if inner, ok := strings.CutPrefix(text, "("); ok && strings.HasSuffix(inner, ")") {
@@ -181,7 +206,7 @@ func stripMarks(text string, c Currency) (digits string, negative bool, err erro
 				return "", false, ErrAmountInvalid
 			}
 			negative = true
-			outside = strings.NewReplacer("-", "", "−", "").Replace(outside)
+			outside = withoutMinus.Replace(outside)
 		}
 		outside = strings.TrimSpace(strings.Trim(strings.TrimSpace(outside), "+"))
 		if outside == "" {
@@ -202,10 +227,15 @@ func stripMarks(text string, c Currency) (digits string, negative bool, err erro
 	return text[start:end], negative, nil
 }
 
+var (
+	withoutMinus = strings.NewReplacer("-", "", "−", "")
+	sameSpaces   = strings.NewReplacer(" ", "'", "\u00a0", "'", "\u202f", "'", "’", "'")
+)
+
 // settleSeparators turns grouped digits into a plain decimal, if there is one
 // way to read them.
 func settleSeparators(digits string, decimalMark byte) (string, error) {
-	digits = strings.NewReplacer(" ", "'", "\u00a0", "'", "\u202f", "'", "’", "'").Replace(digits)
+	digits = sameSpaces.Replace(digits)
 	asGrouped := func(groups string, mark byte) (string, bool) { return readGrouped(digits, groups, mark) }
 	withPoint, point := asGrouped(",'", '.')
 	withComma, comma := asGrouped(".'", ',')

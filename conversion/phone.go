@@ -51,6 +51,8 @@ var withheld = map[string]bool{
 	"266696687": true, "7378742833": true, "2562533": true, "8656696": true, "86282452253": true,
 }
 
+var unmarked = strings.NewReplacer(" ", "", "/", "", "-", "", ".", "", "+", "")
+
 // ParsePhone reads a telephone number as people write it; region (ISO 3166,
 // "US") is the country of numbers without a country code. A blank or withheld
 // number is no number and no error.
@@ -62,10 +64,10 @@ func ParsePhone(text, region string) (Phone, error) {
 	if text == "" || text == "-" {
 		return 0, nil
 	}
-	if p, ok := plainE164(text); ok {
+	if p, ok := plainNANP(text, region); ok {
 		return p, nil
 	}
-	if withheld[strings.ToLower(strings.NewReplacer(" ", "", "/", "", "-", "", ".", "", "+", "").Replace(text))] {
+	if withheld[strings.ToLower(unmarked.Replace(text))] {
 		return 0, nil
 	}
 	if IsScientific(text) {
@@ -135,20 +137,34 @@ func parsePossible(text, region string) (*phonenumbers.PhoneNumber, error) {
 	return number, nil
 }
 
-// plainE164 reads what most files hold without asking the phone library, which
-// takes microseconds: a North American number in full E.164.
-func plainE164(text string) (Phone, bool) {
-	if len(text) != 12 || text[0] != '+' || text[1] != '1' || text[2] < '2' {
-		return 0, false
-	}
+// plainNANP reads what most files hold without asking the phone library, which takes
+// microseconds: a North American number with its country's code or, in a file of that
+// country, without it, and with nothing but the usual marks between its digits.
+func plainNANP(text, region string) (Phone, bool) {
 	var n int64
-	for _, c := range []byte(text[1:]) {
-		if c < '0' || c > '9' {
+	digits, international := 0, text[0] == '+'
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= '0' && c <= '9':
+			if digits++; digits > 11 {
+				return 0, false
+			}
+			n = n*10 + int64(c-'0')
+		case c == '-' || c == ' ' || c == '.' || c == '(' || c == ')':
+		case c != '+' || i > 0:
 			return 0, false
 		}
-		n = n*10 + int64(c-'0')
 	}
-	return Phone(n), true
+	const code, first = 1_000_000_0000, 200_000_0000 // +1, and the first area code
+	const restricted = 737_874_2833                  // see withheld
+	home := region == "US" || region == "CA"
+	switch {
+	case digits == 11 && n >= code+first && n < 2*code && (international || home):
+		return Phone(n), true
+	case digits == 10 && n >= first && n != restricted && home && !international:
+		return Phone(code + n), true
+	}
+	return 0, false
 }
 
 // IsScientific reports whether a text is a number in scientific notation

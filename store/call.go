@@ -14,41 +14,71 @@ import (
 
 const callColumns = "id, call_id, transaction_id, external_id, click_id, start_ms, duration, caller, called, campaign, publisher, status, cost, cost_currency, corrected"
 
-func scanCall(rows *sql.Rows, before ...any) (conversion.Call, error) {
-	var c conversion.Call
-	var cost sql.NullInt64
-	var currency string
-	err := rows.Scan(append(before, &c.ID, &c.CallID, &c.TransactionID, &c.ExternalID, &c.ClickID, &c.Start, &c.Duration, &c.Caller, &c.Called, &c.Campaign, &c.Publisher, &c.Status, &cost, &currency, &c.Corrected)...)
-	c.Cost = amount(cost, currency)
-	return c, err
+// callScan reads calls one after another, each into the place of the one before.
+type callScan struct {
+	call     conversion.Call
+	cost     sql.NullInt64
+	currency string
+	into     []any
 }
 
-// Calls returns, for each search, the account's calls that it finds.
-func (s *Store) Calls(ctx context.Context, account string, searches []conversion.CallSearch) ([][]conversion.Call, error) {
-	found := make([][]conversion.Call, len(searches))
+// newCallScan reads what stands before a call's columns into before.
+func newCallScan(before ...any) *callScan {
+	s := &callScan{}
+	c := &s.call
+	s.into = append(before, &c.ID, &c.CallID, &c.TransactionID, &c.ExternalID, &c.ClickID, &c.Start, &c.Duration, &c.Caller, &c.Called, &c.Campaign, &c.Publisher, &c.Status, &s.cost, &s.currency, &c.Corrected)
+	return s
+}
+
+func (s *callScan) scan(rows *sql.Rows) (conversion.Call, error) {
+	err := rows.Scan(s.into...)
+	s.call.Cost = amount(s.cost, s.currency)
+	return s.call, err
+}
+
+// Calls calls found with what each of some searches finds among an account's calls,
+// one search after another; not for those that find none. The calls are valid until
+// found returns. An id may be found in two ways: then it is called for each.
+func (s *Store) Calls(ctx context.Context, account string, searches []conversion.CallSearch, found func(search int, calls []conversion.Call)) error {
 	id, err := s.account(ctx, s.read, account)
 	if err != nil || id == 0 {
-		return found, err
+		return err
 	}
 	for _, way := range ways {
-		chosen := way.choose(searches)
-		query := "SELECT w.at, c." + joinColumns("c", callColumns) + way.from() + " WHERE c.account = " + literal(id) + way.where(literal(id))
-		err := lookup(ctx, s.read, "at, sought, lo, hi, called", query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
-			var at int
-			call, err := scanCall(rows, &at)
-			if way.superseded {
-				call.TransactionID = searches[at].ID // by which the row knows it
-			}
-			if err == nil {
-				found[at] = append(found[at], call)
-			}
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("find calls: %w", err)
+		if err := s.callsFound(ctx, id, way, searches, found); err != nil {
+			return fmt.Errorf("find calls: %w", err)
 		}
 	}
-	return found, nil
+	return nil
+}
+
+// callsFound answers the searches that are to be answered one way.
+func (s *Store) callsFound(ctx context.Context, account int64, way way, searches []conversion.CallSearch, found func(search int, calls []conversion.Call)) error {
+	chosen := way.choose(searches)
+	query := "SELECT w.at, c." + joinColumns("c", callColumns) + way.from() + " WHERE c.account = " + literal(account) + way.where(literal(account))
+	var at int
+	var calls []conversion.Call // those that the search before has found
+	of := -1
+	read := newCallScan(&at)
+	err := lookup(ctx, s.read, "at, sought, lo, hi, called", query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
+		call, err := read.scan(rows)
+		if err != nil {
+			return err
+		}
+		if way.superseded {
+			call.TransactionID = searches[at].ID // by which the row knows it
+		}
+		if at != of && len(calls) > 0 {
+			found(of, calls)
+			calls = calls[:0]
+		}
+		of, calls = at, append(calls, call)
+		return nil
+	})
+	if err == nil && len(calls) > 0 {
+		found(of, calls)
+	}
+	return err
 }
 
 // way is one way to look for calls: by an id, by caller and time, by time alone,
@@ -155,7 +185,7 @@ func (s *Store) SaveCalls(ctx context.Context, account string, calls []conversio
 	if err := s.EnsureAccounts(ctx, []string{account}); err != nil {
 		return tally, err
 	}
-	err = s.inTx(ctx, "save calls", func(tx *sql.Tx) error {
+	err = s.inTx(ctx, "save calls", func(tx *transaction) error {
 		tally = conversion.CallsTally{}
 		id, err := s.account(ctx, tx, account)
 		if err != nil {
@@ -184,7 +214,7 @@ type callBook struct {
 	isTouched     map[*conversion.Call]bool
 }
 
-func loadCallBook(ctx context.Context, tx *sql.Tx, account int64, calls []conversion.Call) (*callBook, error) {
+func loadCallBook(ctx context.Context, tx *transaction, account int64, calls []conversion.Call) (*callBook, error) {
 	b := &callBook{byCallID: map[string]*conversion.Call{}, byTransaction: map[string]*conversion.Call{}, superseded: map[string]bool{}, newSuperseded: map[string]*conversion.Call{}, isTouched: map[*conversion.Call]bool{}}
 	var callIDs, transactions []string
 	for _, c := range calls {
@@ -196,8 +226,9 @@ func loadCallBook(ctx context.Context, tx *sql.Tx, account int64, calls []conver
 		}
 	}
 	byID := map[int64]*conversion.Call{}
+	read := newCallScan()
 	note := func(rows *sql.Rows) error {
-		c, err := scanCall(rows)
+		c, err := read.scan(rows)
 		if err != nil || byID[c.ID] != nil {
 			return err
 		}
@@ -274,7 +305,7 @@ func (b *callBook) enter(entry conversion.Call, tally *conversion.CallsTally) {
 	}
 }
 
-func (b *callBook) save(ctx context.Context, tx *sql.Tx, account int64) error {
+func (b *callBook) save(ctx context.Context, tx *transaction, account int64) error {
 	next := int64(0)
 	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), 0) FROM call").Scan(&next); err != nil {
 		return err
@@ -317,13 +348,14 @@ func (s *Store) ListCalls(ctx context.Context, account string, limit int, each f
 	if err != nil {
 		return fmt.Errorf("list calls: %w", err)
 	}
+	var of string
+	read := newCallScan(&of)
 	return scanAll(rows, func(rows *sql.Rows) error {
-		var account string
-		c, err := scanCall(rows, &account)
+		c, err := read.scan(rows)
 		if err != nil {
 			return err
 		}
-		return each(c, account)
+		return each(c, of)
 	})
 }
 

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the embedded engine
 )
 
 //go:embed migrations/*.sql
@@ -21,16 +20,16 @@ var migrations embed.FS
 // openSQLite opens the embedded engine on a file. Every pragma that durability
 // rests on is read back.
 func openSQLite(ctx context.Context, path string) (*Store, error) {
-	write, err := sql.Open("sqlite", sqliteDSN(path, "_txlock=immediate"))
+	writing, err := newConnector(sqliteDSN(path, "_txlock=immediate"), "")
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
+	reading, err := newConnector(sqliteDSN(path), "PRAGMA query_only = 1")
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	write, read := sql.OpenDB(writing), sql.OpenDB(reading)
 	write.SetMaxOpenConns(1) // SQLite has one writer; waiting in line here is fair
-	read, err := sql.Open("sqlite", sqliteDSN(path, "_pragma=query_only(1)"))
-	if err != nil {
-		write.Close()
-		return nil, fmt.Errorf("open store %s: %w", path, err)
-	}
 	read.SetMaxOpenConns(4)
 	s := &Store{path: path, write: write, readers: read, read: read}
 	for _, step := range []func(context.Context) error{s.checkDurability, s.migrate} {
@@ -44,12 +43,12 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 
 // sqliteDSN names the pragmas of every connection. Pages of 16 KiB and a cache
 // of 64 MiB make bulk work indifferent to the order rows come in.
-func sqliteDSN(path, more string) string {
+func sqliteDSN(path string, more ...string) string {
 	options := []string{
 		"_pragma=busy_timeout(60000)", "_pragma=page_size(16384)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
-		"_pragma=foreign_keys(1)", "_pragma=cache_size(-65536)", "_pragma=temp_store(MEMORY)", more,
+		"_pragma=foreign_keys(1)", "_pragma=cache_size(-65536)", "_pragma=temp_store(MEMORY)",
 	}
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(options, "&")
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(append(options, more...), "&")
 }
 
 // checkDurability reads back what a commit's promise rests on.
@@ -104,22 +103,35 @@ func patiently(ctx context.Context, step func(context.Context) error) error {
 var errNotDurable = errors.New("commits would not be durable")
 
 // inTx runs f in one write transaction.
-func (s *Store) inTx(ctx context.Context, action string, f func(*sql.Tx) error) error {
+func (s *Store) inTx(ctx context.Context, action string, f func(*transaction) error) (err error) {
 	if s.together != nil {
-		if err := f(s.together); err != nil {
-			return fmt.Errorf("%s: %w", action, err)
-		}
-		return nil
+		err = f(s.together)
+	} else {
+		err = s.transact(ctx, func(tx *transaction) (keep bool, err error) { return true, f(tx) })
 	}
-	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", action, err)
 	}
-	if err := f(tx); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", action, err), ignoreDone(tx.Rollback()))
+	return nil
+}
+
+// transact runs f in a write transaction of its own, and keeps what it did if it says
+// so.
+func (s *Store) transact(ctx context.Context, f func(*transaction) (keep bool, err error)) error {
+	begun, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	tx := &transaction{Tx: begun}
+	keep, err := f(tx)
+	if err == nil && keep {
+		err = tx.flush(ctx)
+	}
+	if err != nil || !keep {
+		return errors.Join(err, ignoreDone(tx.Rollback()))
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("%s: commit: %w", action, err)
+		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
 }
@@ -136,77 +148,37 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-// batch is how many rows one statement writes or looks up: more is no faster.
-const batch = 100
-
-// eachBatch prepares a statement for batches of rows of width parameters and
-// calls run for each batch with its parameters.
-func eachBatch(ctx context.Context, q querier, rows, width int, query func(values string) string, args func(row int, into []any) []any, run func(stmt *sql.Stmt, args []any) error) error {
-	var full *sql.Stmt
-	parameters := make([]any, 0, batch*width)
-	for from := 0; from < rows; from += batch {
-		n := min(batch, rows-from)
-		parameters = parameters[:0]
-		for i := from; i < from+n; i++ {
-			parameters = args(i, parameters)
-		}
-		stmt := full
-		if stmt == nil || n < batch {
-			var err error
-			if stmt, err = q.PrepareContext(ctx, query(valuesList(n, width))); err != nil {
-				return err
-			}
-			defer stmt.Close()
-			if n == batch {
-				full = stmt
-			}
-		}
-		if err := run(stmt, parameters); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// valuesList writes (?,?),(?,?) … for a batch. SQLite takes a numbered
-// placeholder for a name and looks each one up among all the others, which for
-// batches costs more than the work itself.
-func valuesList(rows, width int) string {
-	row := "(" + strings.Repeat("?,", width-1) + "?)"
-	return strings.Repeat(row+",", rows-1) + row
-}
-
-// insert writes rows in batches. onConflict may be "".
+// insert writes rows. onConflict may be "".
 func insert(ctx context.Context, q querier, table, columns, onConflict string, rows int, args func(row int, into []any) []any) error {
-	width := strings.Count(columns, ",") + 1
-	query := func(values string) string {
-		return "INSERT INTO " + table + " (" + columns + ") VALUES " + values + " " + onConflict
+	if rows == 0 {
+		return nil
 	}
-	err := eachBatch(ctx, q, rows, width, query, args, func(stmt *sql.Stmt, args []any) error {
-		_, err := stmt.ExecContext(ctx, args...)
-		return err
-	})
+	ticket, withdraw := offer(rows, args)
+	defer withdraw()
+	width := strings.Count(columns, ",") + 1
+	_, err := q.ExecContext(ctx, "INSERT INTO "+table+" ("+columns+") SELECT "+givenColumns(width)+" FROM given($1) WHERE true "+onConflict, ticket)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", table, err)
 	}
 	return nil
 }
 
-// lookup reads what matches rows of wanted values, in batches, and calls scan
-// for every row found. query is the text after WITH w (columns) AS (values).
+// lookup reads what matches rows of wanted values, and calls scan for every row
+// found. query is the text after WITH w (columns) AS (wanted values).
 func lookup(ctx context.Context, q querier, columns, query string, rows int, args func(row int, into []any) []any, scan func(*sql.Rows) error) error {
+	if rows == 0 {
+		return nil
+	}
+	ticket, withdraw := offer(rows, args)
+	defer withdraw()
 	width := strings.Count(columns, ",") + 1
-	whole := func(values string) string { return "WITH w (" + columns + ") AS (VALUES " + values + ") " + query }
-	return eachBatch(ctx, q, rows, width, whole, args, func(stmt *sql.Stmt, args []any) error {
-		found, err := stmt.QueryContext(ctx, args...)
-		if err != nil {
-			return err
-		}
-		return scanAll(found, scan)
-	})
+	found, err := q.QueryContext(ctx, "WITH w ("+columns+") AS (SELECT "+givenColumns(width)+" FROM given($1)) "+query, ticket)
+	if err != nil {
+		return err
+	}
+	return scanAll(found, scan)
 }
 
 func scanAll(rows *sql.Rows, scan func(*sql.Rows) error) error {

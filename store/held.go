@@ -13,35 +13,10 @@ import (
 )
 
 // loadHeld reads what the ledger holds for a chunk of rows.
-func loadHeld(ctx context.Context, q querier, account int64, query conversion.HeldQuery) (*conversion.Held, error) {
-	held := conversion.NewHeld(ledger{ctx, q})
-	keys := distinct(query.Keys, func(a, b conversion.Key) int { return bytes.Compare(a[:], b[:]) })
-	ids := slices.Clone(query.Conversions)
-	references := slices.Clone(query.References)
-	for _, name := range query.Names {
-		if name.ID != 0 {
-			ids = append(ids, name.ID)
-		}
-		if name.Reference != "" {
-			references = append(references, name.Reference)
-		}
-	}
-	ids = distinct(ids, cmp.Compare[int64])
-	references = distinct(references, cmp.Compare[string])
-	calls := distinct(query.Calls, cmp.Compare[int64])
-	for _, by := range []struct {
-		what, where string
-		rows        int
-		args        func(row int, into []any) []any
-	}{
-		{"key", "c.key = w.v", len(keys), func(row int, into []any) []any { return append(into, keys[row][:]) }},
-		{"id", "c.id = w.v AND c.account = " + literal(account), len(ids), intArgs(ids)},
-		{"reference", "c.account = " + literal(account) + " AND c.reference_id = w.v AND c.reference_id <> ''", len(references), stringArgs(references)},
-		{"call", "c.call = w.v AND c.call <> 0", len(calls), intArgs(calls)},
-	} {
-		if err := putConversions(ctx, q, held, by.where, by.rows, by.args); err != nil {
-			return nil, fmt.Errorf("find conversions by %s: %w", by.what, err)
-		}
+func loadHeld(ctx context.Context, tx *transaction, account int64, query conversion.HeldQuery) (*conversion.Held, error) {
+	held := conversion.NewHeld(ledger{ctx, tx})
+	if err := tx.putFound(ctx, held, account, &query); err != nil {
+		return nil, err
 	}
 	for _, load := range []func(context.Context, querier, *conversion.Held, conversion.HeldQuery) error{
 		loadSuccessors, loadApplied, rewind,
@@ -50,16 +25,16 @@ func loadHeld(ctx context.Context, q querier, account int64, query conversion.He
 		},
 		loadDone, loadCalls,
 	} {
-		if err := load(ctx, q, held, query); err != nil {
+		if err := load(ctx, tx, held, query); err != nil {
 			return nil, err
 		}
 	}
 	return held, nil
 }
 
-// putConversions adds the conversions that some wanted values, w.v, lead to.
-func putConversions(ctx context.Context, q querier, held *conversion.Held, where string, rows int, args func(row int, into []any) []any) error {
-	return lookup(ctx, q, "v", "SELECT c."+joinColumns("c", conversionColumns)+" FROM w CROSS JOIN conversion c WHERE "+where, rows, args, func(rows *sql.Rows) error {
+// putConversions adds the conversions c that some wanted values, w.v, lead to.
+func putConversions(ctx context.Context, q querier, held *conversion.Held, from string, rows int, args func(row int, into []any) []any) error {
+	return lookup(ctx, q, "v", "SELECT c."+joinColumns("c", conversionColumns)+" FROM w CROSS JOIN "+from, rows, args, func(rows *sql.Rows) error {
 		c, err := scanConversion(rows)
 		if err == nil {
 			held.Put(c)
@@ -182,7 +157,7 @@ func loadDone(ctx context.Context, q querier, held *conversion.Held, query conve
 	if held.Ledgers, err = ledgersOf(ctx, q, ids); err != nil {
 		return err
 	}
-	if err := putConversions(ctx, q, held, "c.id = w.v", len(ids), intArgs(ids)); err != nil {
+	if err := putConversions(ctx, q, held, "conversion c WHERE c.id = w.v", len(ids), intArgs(ids)); err != nil {
 		return fmt.Errorf("read conversions: %w", err)
 	}
 	undone, err := undoneCosts(ctx, q, first, last)
@@ -226,7 +201,7 @@ func loadCostsSaid(ctx context.Context, q querier, held *conversion.Held) error 
 // ledger answers what is asked of few rows only.
 type ledger struct {
 	ctx context.Context
-	q   querier
+	q   *transaction
 }
 
 // recent is how many of a conversion's changes are looked back over.
@@ -257,7 +232,11 @@ func (l ledger) AppliedAgain(change int64) (*conversion.Change, error) {
 }
 
 func (l ledger) Newest(key conversion.Key, but int64) (*conversion.Conversion, error) {
-	c, err := scanConversion(l.q.QueryRowContext(l.ctx, "SELECT "+conversionColumns+" FROM conversion WHERE key = $1 AND id <> $2 ORDER BY nth DESC LIMIT 1", key[:], but))
+	if err := l.q.flush(l.ctx); err != nil {
+		return nil, err
+	}
+	c, err := scanConversion(l.q.QueryRowContext(l.ctx, "SELECT c."+joinColumns("c", conversionColumns)+
+		" FROM conversion_key f JOIN conversion c ON c.id = f.conversion WHERE f.key = $1 AND f.conversion <> $2 ORDER BY f.nth DESC LIMIT 1", key[:], but))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -299,9 +278,10 @@ func loadCalls(ctx context.Context, q querier, held *conversion.Held, query conv
 	if err != nil {
 		return err
 	}
+	read := newCallScan()
 	err = lookup(ctx, q, "v", "SELECT c."+joinColumns("c", callColumns)+" FROM w CROSS JOIN call c WHERE c.id = w.v", len(ids), intArgs(ids),
 		func(rows *sql.Rows) error {
-			call, err := scanCall(rows)
+			call, err := read.scan(rows)
 			if cost, later := before[call.ID]; later {
 				call.Cost = cost
 			}

@@ -18,7 +18,7 @@ import (
 // it reads what the ledger holds, hands it to decide, and writes the settlement;
 // a nil one changes nothing. Nothing else can write in between.
 func (s *Store) Settle(ctx context.Context, query conversion.HeldQuery, decide func(*conversion.Held) (*conversion.Settlement, error)) error {
-	return s.inTx(ctx, "settle rows", func(tx *sql.Tx) error {
+	return s.inTx(ctx, "settle rows", func(tx *transaction) error {
 		account, err := s.account(ctx, tx, query.Account)
 		if err != nil {
 			return err
@@ -115,7 +115,7 @@ func scanConversion(row scanner, before ...any) (*conversion.Conversion, error) 
 	return &c, err
 }
 
-func saveSettlement(ctx context.Context, tx *sql.Tx, account int64, s *conversion.Settlement) error {
+func saveSettlement(ctx context.Context, tx *transaction, account int64, s *conversion.Settlement) error {
 	if err := advance(ctx, tx, s); err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func saveSettlement(ctx context.Context, tx *sql.Tx, account int64, s *conversio
 	if err := leaveKeys(ctx, tx, s.Rekeyed); err != nil {
 		return err
 	}
-	if err := saveConversions(ctx, tx, account, s.Conversions, s.Changes); err != nil {
+	if err := saveConversions(ctx, tx, account, s); err != nil {
 		return err
 	}
 	err := insert(ctx, tx, "change", changeColumns, "", len(s.Changes),
@@ -159,7 +159,7 @@ func saveSettlement(ctx context.Context, tx *sql.Tx, account int64, s *conversio
 }
 
 // advance moves the upload on, if it still stands where the settlement began.
-func advance(ctx context.Context, tx *sql.Tx, s *conversion.Settlement) error {
+func advance(ctx context.Context, tx *transaction, s *conversion.Settlement) error {
 	state := conversion.Deciding
 	if s.Done {
 		state = conversion.Decided
@@ -181,10 +181,16 @@ func advance(ctx context.Context, tx *sql.Tx, s *conversion.Settlement) error {
 
 // leaveKeys frees the keys that conversions are held under, so that the order in
 // which conversions change places doesn't matter.
-func leaveKeys(ctx context.Context, tx *sql.Tx, conversions []int64) error {
+func leaveKeys(ctx context.Context, tx *transaction, conversions []int64) error {
+	if len(conversions) == 0 {
+		return nil
+	}
+	if err := tx.flush(ctx); err != nil {
+		return err
+	}
 	for _, id := range conversions {
-		if _, err := tx.ExecContext(ctx, "UPDATE conversion SET key = $2 WHERE id = $1", id, []byte("moving "+literal(id))); err != nil {
-			return err
+		if _, err := tx.ExecContext(ctx, "DELETE FROM conversion_key WHERE (key, nth) = (SELECT key, nth FROM conversion WHERE id = $1) AND conversion = $1", id); err != nil {
+			return fmt.Errorf("free a key: %w", err)
 		}
 	}
 	return nil
@@ -203,25 +209,61 @@ var changing = func() string {
 	return strings.Join(append(set, "regrouped = MAX(conversion.regrouped, excluded.regrouped)"), ", ")
 }()
 
-// saveConversions writes conversions as they are after some changes.
-func saveConversions(ctx context.Context, tx *sql.Tx, account int64, conversions []*conversion.Conversion, changes []*conversion.Change) error {
-	regrouped := map[int64]int{}
-	for _, change := range changes {
-		if slices.ContainsFunc(change.Details, func(d conversion.DetailChange) bool { return StatementBy[d.Name] != "" }) {
-			regrouped[change.Conversion] = 1
+// saveConversions writes conversions as they are after some changes, and notes what they
+// are found by.
+func saveConversions(ctx context.Context, tx *transaction, account int64, s *conversion.Settlement) error {
+	made, regrouped, renamed := map[int64]bool{}, map[int64]int{}, map[int64]bool{}
+	for _, change := range s.Changes {
+		if change.Seq == 0 {
+			made[change.Conversion] = true
+		}
+		for _, d := range change.Details {
+			if StatementBy[d.Name] != "" {
+				regrouped[change.Conversion] = 1
+			}
+			if d.Name == "reference_id" {
+				renamed[change.Conversion] = true
+			}
 		}
 	}
-	return insert(ctx, tx, "conversion", "account, regrouped, "+conversionColumns, "ON CONFLICT (id) DO UPDATE SET "+changing,
-		len(conversions), func(row int, into []any) []any {
-			c := conversions[row]
-			into = append(into, account, regrouped[c.ID], c.ID, c.Key[:], c.KeyedBy, c.Nth, c.Changes, c.Call, int64(c.OccurredAt),
+	rekeyed := map[int64]bool{}
+	for _, id := range s.Rekeyed {
+		rekeyed[id] = true
+	}
+	var fresh, changed []*conversion.Conversion
+	for _, c := range s.Conversions {
+		if made[c.ID] {
+			fresh = append(fresh, c)
+			tx.find(account, c)
+			continue
+		}
+		changed = append(changed, c)
+		if rekeyed[c.ID] {
+			tx.keys.add(c.Key, c.Nth, c.ID)
+		}
+		if renamed[c.ID] && c.ReferenceID != "" {
+			tx.references.add(referenceDigest(account, c.ReferenceID), 0, c.ID)
+		}
+	}
+	for _, some := range []struct {
+		conversions []*conversion.Conversion
+		onConflict  string
+	}{{fresh, ""}, {changed, "ON CONFLICT (id) DO UPDATE SET " + changing}} {
+		err := insert(ctx, tx, "conversion", "account, regrouped, "+conversionColumns, some.onConflict, len(some.conversions), func(row int, into []any) []any {
+			c := some.conversions[row]
+			into = append(into, account, regrouped[c.ID], c.ID, c.Key[:], int(c.KeyedBy), c.Nth, c.Changes, c.Call, int64(c.OccurredAt),
 				nullable(c.Sale), string(c.Sale.Currency), nullable(c.Received), string(c.Received.Currency), nullable(c.Payout), string(c.Payout.Currency), string(c.Status))
 			return detailValues(&c.Details, into)
 		})
+		if err != nil {
+			return err
+		}
+	}
+	return tx.flushMany(ctx)
 }
 
 // saveCosts notes what rows said of calls' costs; the last one's word stands.
-func saveCosts(ctx context.Context, tx *sql.Tx, costs []conversion.CallCost) error {
+func saveCosts(ctx context.Context, tx *transaction, costs []conversion.CallCost) error {
 	for _, cost := range costs {
 		_, err := tx.ExecContext(ctx, "UPDATE call SET cost = $2, cost_currency = $3 WHERE id = $1", cost.Call, nullable(cost.After), string(cost.After.Currency))
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // saveOutcomes packs a chunk's outcomes.
-func saveOutcomes(ctx context.Context, tx *sql.Tx, s *conversion.Settlement) error {
+func saveOutcomes(ctx context.Context, tx *transaction, s *conversion.Settlement) error {
 	if len(s.Outcomes) == 0 {
 		return nil
 	}

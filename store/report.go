@@ -13,7 +13,7 @@ import (
 
 // reportDue makes an upload's next report due, unless one is due already. One
 // that may have gone out keeps what it said: the next one takes its place.
-func reportDue(ctx context.Context, tx *sql.Tx, upload int64, at conversion.Millis) error {
+func reportDue(ctx context.Context, tx *transaction, upload int64, at conversion.Millis) error {
 	if _, err := replaceReport(ctx, tx, upload); err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func reportDue(ctx context.Context, tx *sql.Tx, upload int64, at conversion.Mill
 
 // renewReport makes the next report due in the place of one that may have gone
 // out and would say other things by now.
-func renewReport(ctx context.Context, tx *sql.Tx, upload int64, at conversion.Millis) error {
+func renewReport(ctx context.Context, tx *transaction, upload int64, at conversion.Millis) error {
 	replaced, err := replaceReport(ctx, tx, upload)
 	if err != nil || !replaced {
 		return err
@@ -30,7 +30,7 @@ func renewReport(ctx context.Context, tx *sql.Tx, upload int64, at conversion.Mi
 	return nextReport(ctx, tx, upload, at)
 }
 
-func replaceReport(ctx context.Context, tx *sql.Tx, upload int64) (replaced bool, err error) {
+func replaceReport(ctx context.Context, tx *transaction, upload int64) (replaced bool, err error) {
 	result, err := tx.ExecContext(ctx, "UPDATE report SET state = 'replaced' WHERE upload = $1 AND state = 'due' AND attempts > 0", upload)
 	if err != nil {
 		return false, err
@@ -39,7 +39,7 @@ func replaceReport(ctx context.Context, tx *sql.Tx, upload int64) (replaced bool
 	return n > 0, err
 }
 
-func nextReport(ctx context.Context, tx *sql.Tx, upload int64, at conversion.Millis) error {
+func nextReport(ctx context.Context, tx *transaction, upload int64, at conversion.Millis) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO report (upload, revision, state, made_ms, due_ms) SELECT $1, COALESCE(MAX(revision), 0) + 1, 'due', $2, $2 FROM report WHERE upload = $1 HAVING COUNT(CASE WHEN state = 'due' THEN 1 END) = 0", upload, int64(at))
 	return err
 }
@@ -71,7 +71,7 @@ func (s *Store) ReportsDue(ctx context.Context, now conversion.Millis, each func
 
 // MarkReplying notes, before a report is sent, that it may go out.
 func (s *Store) MarkReplying(ctx context.Context, due conversion.ReportDue) error {
-	return s.inTx(ctx, "mark report", func(tx *sql.Tx) error {
+	return s.inTx(ctx, "mark report", func(tx *transaction) error {
 		marked, err := tx.ExecContext(ctx, "UPDATE report SET attempts = attempts + 1 WHERE upload = $1 AND revision = $2 AND attempts = $3 AND state = 'due'", due.Upload, due.Revision, due.Attempts)
 		return orTaken(marked, err, due.Upload)
 	})
@@ -79,7 +79,7 @@ func (s *Store) MarkReplying(ctx context.Context, due conversion.ReportDue) erro
 
 // MarkReplied notes that a report was sent.
 func (s *Store) MarkReplied(ctx context.Context, upload int64, revision int, at conversion.Millis) error {
-	return s.inTx(ctx, "mark report sent", func(tx *sql.Tx) error {
+	return s.inTx(ctx, "mark report sent", func(tx *transaction) error {
 		_, err := tx.ExecContext(ctx, "UPDATE report SET state = 'sent', sent_ms = $3, last_error = '' WHERE upload = $1 AND revision = $2", upload, revision, int64(at))
 		return err
 	})
@@ -92,7 +92,7 @@ func (s *Store) MarkReplyFailed(ctx context.Context, upload int64, revision int,
 	if next == 0 {
 		state = "failed"
 	}
-	return s.inTx(ctx, "mark report failed", func(tx *sql.Tx) error {
+	return s.inTx(ctx, "mark report failed", func(tx *transaction) error {
 		_, err := tx.ExecContext(ctx, "UPDATE report SET state = $3, due_ms = $4, last_error = $5 WHERE upload = $1 AND revision = $2 AND state = 'due'", upload, revision, state, int64(next), why)
 		return err
 	})
@@ -104,7 +104,7 @@ func (s *Store) MarkPolled(ctx context.Context, source string, at conversion.Mil
 	if failure != nil {
 		good, why = 0, failure.Error()
 	}
-	return s.inTx(ctx, "mark poll", func(tx *sql.Tx) error {
+	return s.inTx(ctx, "mark poll", func(tx *transaction) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO poll (source, at_ms, good_ms, error) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (source) DO UPDATE SET at_ms = excluded.at_ms, good_ms = CASE WHEN excluded.good_ms > 0 THEN excluded.good_ms ELSE poll.good_ms END, error = excluded.error`,
 			source, int64(at), int64(good), why)
@@ -127,7 +127,7 @@ func (s *Store) JobRan(ctx context.Context, name string) (time.Time, error) {
 
 // MarkJobRan notes when a scheduled job ran.
 func (s *Store) MarkJobRan(ctx context.Context, name string, at time.Time) error {
-	return s.inTx(ctx, "mark job", func(tx *sql.Tx) error {
+	return s.inTx(ctx, "mark job", func(tx *transaction) error {
 		_, err := tx.ExecContext(ctx, "INSERT INTO job (name, ran_ms) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET ran_ms = excluded.ran_ms", name, at.UnixMilli())
 		return err
 	})

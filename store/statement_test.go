@@ -40,7 +40,7 @@ func testSearches(t *testing.T, open func(t *testing.T) *Store) {
 	} {
 		// Among others, so that each finds its own.
 		searches := []conversion.CallSearch{{From: 0, To: 1}, test.search, {Caller: 111, From: 10_000, To: 10_000}}
-		found, err := s.Calls(t.Context(), "23", searches)
+		found, err := callsFound(t, s, "23", searches)
 		must(t, err)
 		var got []string
 		for _, c := range found[1] {

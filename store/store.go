@@ -20,8 +20,8 @@ type Store struct {
 	path     string
 	write    *sql.DB
 	readers  *sql.DB
-	read     querier // the readers, or that one transaction
-	together *sql.Tx // set if all belongs to one transaction
+	read     querier      // the readers, or that one transaction
+	together *transaction // set if all belongs to one transaction
 
 	mu       sync.Mutex
 	accounts map[string]int64 // the configuration's id → ours
@@ -51,18 +51,9 @@ func (s *Store) Together(ctx context.Context, f func(*Store) (keep bool, err err
 		_, err := f(s)
 		return err
 	}
-	tx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	keep, err := f(&Store{path: s.path, write: s.write, readers: s.readers, read: tx, together: tx})
-	if err != nil || !keep {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	return nil
+	return s.transact(ctx, func(tx *transaction) (keep bool, err error) {
+		return f(&Store{path: s.path, write: s.write, readers: s.readers, read: tx, together: tx})
+	})
 }
 
 // String names the store for people.
@@ -112,7 +103,7 @@ func (s *Store) EnsureAccounts(ctx context.Context, names []string) error {
 	if len(missing) == 0 {
 		return nil // so that commands which only look never wait to write
 	}
-	return s.inTx(ctx, "register accounts", func(tx *sql.Tx) error {
+	return s.inTx(ctx, "register accounts", func(tx *transaction) error {
 		for _, name := range missing {
 			if _, err := tx.ExecContext(ctx, "INSERT INTO account (name) VALUES ($1) ON CONFLICT (name) DO NOTHING", name); err != nil {
 				return err

@@ -23,7 +23,7 @@ func (s *Store) SaveUpload(ctx context.Context, u *conversion.Upload, open func(
 	if u.Digest, u.Size, err = digest(open); err != nil {
 		return nil, false, fmt.Errorf("read %s: %w", u.Name, err)
 	}
-	err = s.inTx(ctx, "save upload", func(tx *sql.Tx) error {
+	err = s.inTx(ctx, "save upload", func(tx *transaction) error {
 		err := tx.QueryRowContext(ctx, "SELECT id FROM upload WHERE source = $1 AND origin = $2 AND digest = $3", u.Source, u.Origin, u.Digest[:]).Scan(&u.ID)
 		if err == nil {
 			known = true
@@ -68,7 +68,7 @@ func digest(open func() (io.ReadCloser, error)) (sum [32]byte, size int64, err e
 }
 
 // findSame finds the first upload of the same bytes for the same account.
-func findSame(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
+func findSame(ctx context.Context, tx *transaction, u *conversion.Upload) error {
 	if u.Again {
 		return nil
 	}
@@ -76,7 +76,7 @@ func findSame(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
 		u.Account, u.Digest[:], string(u.Takes)).Scan(&u.SameAs)
 }
 
-func insertUpload(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
+func insertUpload(ctx context.Context, tx *transaction, u *conversion.Upload) error {
 	refusal := conversion.Refusal{}
 	if u.Refusal != nil {
 		refusal = *u.Refusal
@@ -90,7 +90,7 @@ func insertUpload(ctx context.Context, tx *sql.Tx, u *conversion.Upload) error {
 // errChanged says that a file's bytes are not those its digest was made of.
 var errChanged = errors.New("the file changed while it was read; it is read again later")
 
-func saveParts(ctx context.Context, tx *sql.Tx, u *conversion.Upload, open func() (io.ReadCloser, error)) error {
+func saveParts(ctx context.Context, tx *transaction, u *conversion.Upload, open func() (io.ReadCloser, error)) error {
 	file, err := open()
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func saveParts(ctx context.Context, tx *sql.Tx, u *conversion.Upload, open func(
 // SaveDerived notes an upload that shares the bytes of another, which it takes
 // back or decides again.
 func (s *Store) SaveDerived(ctx context.Context, u *conversion.Upload) error {
-	return s.inTx(ctx, "save upload", func(tx *sql.Tx) error { return insertUpload(ctx, tx, u) })
+	return s.inTx(ctx, "save upload", func(tx *transaction) error { return insertUpload(ctx, tx, u) })
 }
 
 // Family returns the uploads that share an upload's bytes because they take another
@@ -275,7 +275,7 @@ func (s *Store) eachUpload(ctx context.Context, each func(*conversion.Upload) er
 // Refuse ends an upload that can't be read, and makes its report due. Once a row
 // was decided, it can't be refused any more.
 func (s *Store) Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error {
-	return s.inTx(ctx, "refuse upload", func(tx *sql.Tx) error {
+	return s.inTx(ctx, "refuse upload", func(tx *transaction) error {
 		refused, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'refused', refusal_code = $2, refusal = $3, decided_ms = $4 WHERE id = $1 AND (state = 'received' OR state = 'deciding' AND cursor_line = 0)",
 			upload, string(refusal.Code), refusal.Sentence, int64(at))
 		if err := orTaken(refused, err, upload); err != nil {
@@ -298,7 +298,7 @@ func orTaken(result sql.Result, err error, upload int64) error {
 
 // BeginDeciding notes how an upload is read, before its first row is decided.
 func (s *Store) BeginDeciding(ctx context.Context, upload int64, reading conversion.Reading) error {
-	return s.inTx(ctx, "begin deciding", func(tx *sql.Tx) error {
+	return s.inTx(ctx, "begin deciding", func(tx *transaction) error {
 		begun, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'deciding', reading = $2 WHERE id = $1 AND state IN ('received', 'deciding')", upload, asJSON(reading))
 		return orTaken(begun, err, upload)
 	})
@@ -307,7 +307,7 @@ func (s *Store) BeginDeciding(ctx context.Context, upload int64, reading convers
 // Diagnose notes what the rows of a decided upload have in common by now. A
 // sentence that is found later makes a report due.
 func (s *Store) Diagnose(ctx context.Context, upload int64, sentence string, at conversion.Millis) error {
-	return s.inTx(ctx, "diagnose upload", func(tx *sql.Tx) error {
+	return s.inTx(ctx, "diagnose upload", func(tx *transaction) error {
 		changed, err := tx.ExecContext(ctx, "UPDATE upload SET diagnosis = $2 WHERE id = $1 AND diagnosis <> $2", upload, sentence)
 		if err != nil {
 			return err
@@ -325,7 +325,7 @@ func (s *Store) Diagnose(ctx context.Context, upload int64, sentence string, at 
 // FinishCalls ends the upload of a call log. It is reported only if there is
 // news: entries that were rejected.
 func (s *Store) FinishCalls(ctx context.Context, u *conversion.Upload, news bool) error {
-	return s.inTx(ctx, "finish call log", func(tx *sql.Tx) error {
+	return s.inTx(ctx, "finish call log", func(tx *transaction) error {
 		_, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'decided', reading = $2, tally = $3, decided_ms = $4 WHERE id = $1", u.ID, asJSON(u.Reading), asJSON(u.Tally), int64(u.DecidedAt))
 		if err != nil || !news {
 			return err

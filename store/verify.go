@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -31,6 +32,11 @@ func (v *Verified) mismatch(format string, args ...any) {
 // change stands alone.
 func (s *Store) Verify(ctx context.Context) (Verified, error) {
 	var v Verified
+	if s.together != nil {
+		if err := s.together.flush(ctx); err != nil {
+			return v, fmt.Errorf("verify: %w", err)
+		}
+	}
 	if err := s.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM change").Scan(&v.Changes); err != nil {
 		return v, fmt.Errorf("verify: %w", err)
 	}
@@ -64,7 +70,72 @@ func (s *Store) Verify(ctx context.Context) (Verified, error) {
 	if counted != v.Changes {
 		v.mismatch("%d changes belong to no conversion", v.Changes-counted)
 	}
+	if err := s.verifyFinders(ctx, &v); err != nil {
+		return v, fmt.Errorf("verify: %w", err)
+	}
 	return v, nil
+}
+
+// verifyFinders proves that every conversion is found by what it is to be found by.
+func (s *Store) verifyFinders(ctx context.Context, v *Verified) error {
+	found := 0
+	rows, err := s.read.QueryContext(ctx, `SELECT c.id, c.account, c.reference_id,
+		EXISTS (SELECT 1 FROM conversion_key f WHERE f.key = c.key AND f.nth = c.nth AND f.conversion = c.id),
+		c.call = 0 OR EXISTS (SELECT 1 FROM conversion_call f WHERE f.call = c.call AND f.conversion = c.id) FROM conversion c`)
+	if err != nil {
+		return err
+	}
+	var names unwritten[int64]
+	err = scanAll(rows, func(rows *sql.Rows) error {
+		var id, account int64
+		var reference string
+		var byKey, byCall bool
+		if err := rows.Scan(&id, &account, &reference, &byKey, &byCall); err != nil {
+			return err
+		}
+		if byKey {
+			found++
+		} else {
+			v.mismatch("conversion %d can't be found by its key", id)
+		}
+		if !byCall {
+			v.mismatch("conversion %d can't be found by its call", id)
+		}
+		if reference != "" {
+			names.entries = append(names.entries, finding[int64]{by: referenceDigest(account, reference), conversion: id})
+		}
+		if len(names.entries) < mostUnwritten {
+			return nil
+		}
+		return s.verifyReferences(ctx, v, &names)
+	})
+	if err == nil {
+		err = s.verifyReferences(ctx, v, &names)
+	}
+	if err != nil {
+		return err
+	}
+	var keys int
+	if err := s.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM conversion_key").Scan(&keys); err != nil {
+		return err
+	}
+	if keys > found {
+		v.mismatch("%d keys lead to no conversion", keys-found)
+	}
+	return nil
+}
+
+// verifyReferences proves that some conversions are found by their reference ids.
+func (s *Store) verifyReferences(ctx context.Context, v *Verified, names *unwritten[int64]) error {
+	entries := names.take(cmp.Compare[int64])
+	return lookup(ctx, s.read, "by, conversion", "SELECT w.conversion FROM w WHERE NOT EXISTS (SELECT 1 FROM conversion_reference f WHERE f.reference = w.by AND f.conversion = w.conversion)", len(entries),
+		func(row int, into []any) []any { return append(into, entries[row].by, entries[row].conversion) },
+		func(rows *sql.Rows) error {
+			var id int64
+			err := rows.Scan(&id)
+			v.mismatch("conversion %d can't be found by its reference id", id)
+			return err
+		})
 }
 
 // verified names the columns of a change that are proven.

@@ -143,8 +143,31 @@ func openStore(t *testing.T, file string) *store.Store {
 // another makes a worker like the bench's own on a store.
 func (b *bench) another(s worker.Store) *worker.Worker {
 	return &worker.Worker{
-		Store: s, Together: worker.TogetherIn(b.db), Accounts: []*conversion.Account{b.account}, Plans: []worker.Plan{{Source: b.drop, Every: time.Second}},
+		Store: s, Together: b.together(s), Accounts: []*conversion.Account{b.account}, Plans: []worker.Plan{{Source: b.drop, Every: time.Second}},
 		Replier: b.post, MailDomain: "calltally.example", Now: b.clock.Now, Log: slog.New(slog.NewTextHandler(logWriter{b.t}, nil)),
+	}
+}
+
+// together is how a worker on a store does things together. What a test has put
+// around the store comes before each transaction, or around it.
+func (b *bench) together(s worker.Store) func(context.Context, func(worker.Store) (bool, error)) error {
+	if own, ok := s.(*store.Store); ok {
+		return worker.TogetherIn(own)
+	}
+	return func(ctx context.Context, f func(worker.Store) (bool, error)) error {
+		if hook, ok := s.(interface{ beforeTogether() error }); ok {
+			if err := hook.beforeTogether(); err != nil {
+				return err
+			}
+		}
+		return b.db.Together(ctx, func(together *store.Store) (bool, error) {
+			if around, ok := s.(interface {
+				around(worker.Store) worker.Store
+			}); ok {
+				return f(around.around(together))
+			}
+			return f(together)
+		})
 	}
 }
 

@@ -41,6 +41,8 @@ type chunkReader struct {
 	again     again
 	identical map[conversion.Fingerprint]int
 	explained int // rows whose near misses were looked for
+	rows      int // about how many there are
+	spared    chan *chunk
 }
 
 func (r *chunkReader) readAll(ctx context.Context, chunks chan<- *chunk) error {
@@ -63,15 +65,37 @@ func (r *chunkReader) readAll(ctx context.Context, chunks chan<- *chunk) error {
 	}
 }
 
+// readAtOnce is how many rows are in a chunk at most.
+const readAtOnce = 16 << 10
+
 // chunkBytes ends a chunk of long rows early: a claim keeps its row's text in
 // memory.
 const chunkBytes = 2 << 20
 
+// spare takes back a chunk that is settled, so that its memory is used again.
+func (r *chunkReader) spare(c *chunk) {
+	c.rows = c.rows[:0]
+	select {
+	case r.spared <- c:
+	default: // there are enough
+	}
+}
+
+// empty is a chunk to read into.
+func (r *chunkReader) empty() *chunk {
+	select {
+	case c := <-r.spared:
+		return c
+	default:
+		return &chunk{rows: make([]row, 0, max(1, min(r.worker.chunkRows(), readAtOnce, r.rows)))}
+	}
+}
+
 // read reads the next rows that are not decided yet.
 func (r *chunkReader) read() (*chunk, error) {
-	c := &chunk{}
+	c := r.empty()
 	begin := r.claims.Offset()
-	for len(c.rows) < r.worker.chunkRows() && r.claims.Offset()-begin < chunkBytes {
+	for len(c.rows) < cap(c.rows) && r.claims.Offset()-begin < chunkBytes {
 		claim, rejection, err := r.claims.Next()
 		if errors.Is(err, io.EOF) {
 			c.last = true
@@ -124,7 +148,26 @@ func (r *chunkReader) fingerprint(claim *conversion.Claim) conversion.Fingerprin
 // match finds the chunk's calls in bulk, and for rows without one the calls they
 // nearly meant.
 func (r *chunkReader) match(ctx context.Context, c *chunk) error {
-	for rows := range slices.Chunk(c.rows, searchedAtOnce) {
+	var others []*row
+	timed := sought{}
+	for i := range c.rows {
+		row := &c.rows[i]
+		if row.rejection != nil {
+			continue
+		}
+		switch own := matcher.Searches(&row.claim, r.policy); {
+		case len(own) == 0:
+			r.mean(row, matcher.Match{})
+		case len(own) == 1 && own[0].ID == "":
+			timed.add(row, own...)
+		default:
+			others = append(others, row)
+		}
+	}
+	if err := r.matchTimed(ctx, timed); err != nil {
+		return err
+	}
+	for rows := range slices.Chunk(others, searchedAtOnce) {
 		if err := r.matchSome(ctx, rows); err != nil {
 			return err
 		}
@@ -132,45 +175,69 @@ func (r *chunkReader) match(ctx context.Context, c *chunk) error {
 	return r.explain(ctx, c)
 }
 
-// searchedAtOnce is how many rows' calls are in memory together. Where calls lie
-// close, a row without a caller may have hundreds.
-const searchedAtOnce = 512
-
-func (r *chunkReader) matchSome(ctx context.Context, rows []row) error {
-	var searches []conversion.CallSearch
-	spans := make([]int, len(rows)+1) // row i's searches are spans[i] to spans[i+1]
-	for i := range rows {
-		if rows[i].rejection == nil {
-			searches = append(searches, matcher.Searches(&rows[i].claim, r.policy)...)
-		}
-		spans[i+1] = len(searches)
-	}
-	found, err := r.worker.Store.Calls(ctx, r.upload.Account, searches)
-	if err != nil {
-		return err
-	}
-	for i := range rows {
-		next := &rows[i]
-		if next.rejection != nil {
-			continue
-		}
-		if spans[i+1] > spans[i] {
-			next.match = matcher.FindCall(&next.claim, flatten(found[spans[i]:spans[i+1]]), r.policy)
-		}
-		next.key = matcher.KeyOf(&next.claim, next.match.Call, r.policy)
-	}
-	return nil
+// sought are searches for the calls of rows.
+type sought struct {
+	searches []conversion.CallSearch
+	rows     []*row // whose each search is
 }
 
-func flatten(lists [][]conversion.Call) []conversion.Call {
-	if len(lists) == 1 {
-		return lists[0]
+func (s *sought) add(of *row, searches ...conversion.CallSearch) {
+	for _, search := range searches {
+		s.searches, s.rows = append(s.searches, search), append(s.rows, of)
 	}
-	var all []conversion.Call
-	for _, list := range lists {
-		all = append(all, list...)
+}
+
+// matchTimed finds the calls of rows that have one search each: one after another, so
+// that of the calls that come into question only those of one are in memory.
+func (r *chunkReader) matchTimed(ctx context.Context, timed sought) error {
+	answered := make([]bool, len(timed.rows))
+	err := r.worker.Store.Calls(ctx, r.upload.Account, timed.searches, func(search int, calls []conversion.Call) {
+		answered[search] = true
+		r.choose(timed.rows[search], calls)
+	})
+	for i, row := range timed.rows {
+		if !answered[i] {
+			r.choose(row, nil)
+		}
 	}
-	return all
+	return err
+}
+
+// searchedAtOnce is how many rows' calls are in memory together, where rows have
+// several searches each. Where calls lie close, each may find hundreds.
+const searchedAtOnce = 512
+
+// matchSome finds the calls of rows that have any number of searches.
+func (r *chunkReader) matchSome(ctx context.Context, rows []*row) error {
+	several := sought{}
+	for _, row := range rows {
+		several.add(row, matcher.Searches(&row.claim, r.policy)...)
+	}
+	found, err := r.gather(ctx, several)
+	for _, row := range rows {
+		r.choose(row, found[row])
+	}
+	return err
+}
+
+// gather finds all calls that come into question for some rows.
+func (r *chunkReader) gather(ctx context.Context, sought sought) (map[*row][]conversion.Call, error) {
+	found := map[*row][]conversion.Call{}
+	err := r.worker.Store.Calls(ctx, r.upload.Account, sought.searches, func(search int, calls []conversion.Call) {
+		of := sought.rows[search]
+		found[of] = append(found[of], calls...)
+	})
+	return found, err
+}
+
+// choose chooses a row's call.
+func (r *chunkReader) choose(row *row, calls []conversion.Call) {
+	r.mean(row, matcher.FindCall(&row.claim, calls, r.policy))
+}
+
+// mean has a row mean a call, or none.
+func (r *chunkReader) mean(row *row, match matcher.Match) {
+	row.match, row.key = match, matcher.KeyOf(&row.claim, match.Call, r.policy)
 }
 
 // explain finds near misses for the rows without a call.
@@ -190,14 +257,13 @@ func (r *chunkReader) explain(ctx context.Context, c *chunk) error {
 }
 
 func (r *chunkReader) explainSome(ctx context.Context, rows []*row) error {
-	var searches, own []conversion.CallSearch
-	spans := make([]int, len(rows)+1)
-	for i, row := range rows {
-		searches = append(searches, matcher.NearSearches(&row.claim, r.policy, r.explained < matcher.Diagnosed)...)
-		spans[i+1] = len(searches)
+	var near sought
+	var own []conversion.CallSearch
+	for _, row := range rows {
+		near.add(row, matcher.NearSearches(&row.claim, r.policy, r.explained < matcher.Diagnosed)...)
 		own = append(own, matcher.Searches(&row.claim, r.policy)[0]) // its id, or else its time
 	}
-	found, err := r.worker.Store.Calls(ctx, r.upload.Account, searches)
+	found, err := r.gather(ctx, near)
 	if err != nil {
 		return err
 	}
@@ -206,7 +272,7 @@ func (r *chunkReader) explainSome(ctx context.Context, rows []*row) error {
 		return err
 	}
 	for i, row := range rows {
-		row.near, row.shift = matcher.Explain(&row.claim, flatten(found[spans[i]:spans[i+1]]), r.policy)
+		row.near, row.shift = matcher.Explain(&row.claim, found[row], r.policy)
 		if elsewhere[i] {
 			what := "of that caller and time"
 			if row.claim.CallIDs.Given() {

@@ -93,7 +93,7 @@ func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy
 	defer claims.Close()
 	reader := &chunkReader{
 		worker: w, upload: upload, claims: claims, after: upload.Cursor, policy: policy, again: how,
-		identical: map[conversion.Fingerprint]int{},
+		identical: map[conversion.Fingerprint]int{}, rows: table.Reading.Rows, spared: make(chan *chunk, 3),
 	}
 	var diagnosis matcher.Diagnosis
 	if err := w.recallDiagnosis(ctx, upload, &diagnosis); err != nil {
@@ -106,20 +106,43 @@ func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy
 		return reader.readAll(ctx, chunks)
 	})
 	both.Go(func() error {
-		for c := range chunks {
+		return w.settleAll(ctx, chunks, func(w *Worker, c *chunk) error {
 			if err := w.settle(ctx, upload, reader.policy, c, &diagnosis, &how); err != nil {
 				return err
 			}
+			reader.spare(c)
 			if w.Progress != nil {
 				w.Progress(upload, upload.Tally.Rows, table.Reading.Rows)
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	if err := both.Wait(); err != nil {
 		return err
 	}
 	w.Log.Info("upload decided", "upload", upload.ID, "account", upload.Account, "tally", upload.Tally.String())
+	return nil
+}
+
+// settleAll settles chunks as they come, a few in one transaction: the more rows it
+// has, the less often the same pages are written.
+func (w *Worker) settleAll(ctx context.Context, chunks <-chan *chunk, settle func(*Worker, *chunk) error) error {
+	for first := range chunks {
+		err := w.Together(ctx, func(s Store) (bool, error) {
+			together, rows := w.On(s), 0
+			for c := first; c != nil; c = <-chunks {
+				rows += len(c.rows)
+				if err := settle(together, c); err != nil || rows >= w.chunkRows() {
+					return true, err
+				}
+			}
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+		failpoint("settle-after")
+	}
 	return nil
 }
 
@@ -169,7 +192,6 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 	if err != nil {
 		return err
 	}
-	failpoint("settle-after")
 	upload.Cursor, upload.Tally, upload.Diagnosis = settled.Cursor, settled.Tally, settled.Diagnosis
 	how.forgiven = forgiven
 	if c.last {

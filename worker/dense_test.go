@@ -11,16 +11,17 @@ import (
 	"calltally/worker"
 )
 
-// weighedStore weighs what is in memory right after calls were searched.
+// weighedStore weighs what is in memory while calls are searched.
 type weighedStore struct {
 	worker.Store
-	searched func(found [][]conversion.Call)
+	found func(calls []conversion.Call)
 }
 
-func (s weighedStore) Calls(ctx context.Context, account string, searches []conversion.CallSearch) ([][]conversion.Call, error) {
-	found, err := s.Store.Calls(ctx, account, searches)
-	s.searched(found)
-	return found, err
+func (s weighedStore) Calls(ctx context.Context, account string, searches []conversion.CallSearch, found func(int, []conversion.Call)) error {
+	return s.Store.Calls(ctx, account, searches, func(search int, calls []conversion.Call) {
+		found(search, calls)
+		s.found(calls)
+	})
 }
 
 func heap() uint64 {
@@ -48,12 +49,10 @@ func TestManyCandidatesDoNotFillTheMemory(t *testing.T) {
 	upload := b.accept("dense.csv", content)
 
 	before, most, candidates, searches := heap(), uint64(0), 0, 0
-	w := b.another(weighedStore{b.db, func(found [][]conversion.Call) {
-		most = max(most, heap())
-		for _, calls := range found {
-			candidates, searches = candidates+len(calls), searches+1
+	w := b.another(weighedStore{b.db, func(calls []conversion.Call) {
+		if candidates, searches = candidates+len(calls), searches+1; searches%100 == 0 {
+			most = max(most, heap())
 		}
-		runtime.KeepAlive(found)
 	}})
 	if err := w.Decide(t.Context(), b.upload(upload.ID)); err != nil {
 		t.Fatal(err)

@@ -186,6 +186,8 @@ type countingStore struct {
 	most *int
 }
 
+func (s countingStore) around(other worker.Store) worker.Store { return countingStore{other, s.most} }
+
 func (s countingStore) Settle(ctx context.Context, query conversion.HeldQuery, decide func(*conversion.Held) (*conversion.Settlement, error)) error {
 	return s.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
 		held.Ledger = countingLedger{held.Ledger, s.most}

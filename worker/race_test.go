@@ -111,6 +111,11 @@ type settleHook struct {
 	before func()
 }
 
+func (s settleHook) beforeTogether() error {
+	s.before()
+	return nil
+}
+
 func (s settleHook) Settle(ctx context.Context, query conversion.HeldQuery, decide func(*conversion.Held) (*conversion.Settlement, error)) error {
 	s.before()
 	return s.Store.Settle(ctx, query, decide)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -188,11 +189,10 @@ func (s *settling) settlement(c *chunk, now conversion.Millis) *conversion.Settl
 	return &conversion.Settlement{
 		Upload: s.upload.ID, From: s.upload.State, After: s.upload.Cursor, Waiting: s.upload.Tally.Of(conversion.Waiting), Cursor: s.cursor,
 		Outcomes: s.outcomes, Changes: s.changes, Costs: s.costs, Fingerprints: s.fingerprints, Reapplied: s.reapplied, Tally: s.tally,
-		Rekeyed: s.rekeyed, Conversions: slices.SortedFunc(maps.Values(s.touched), byKey),
+		Rekeyed: s.rekeyed, Conversions: slices.SortedFunc(maps.Values(s.touched), byID),
 		Done: c.last, News: c.last, At: now, Diagnosis: s.diagnosis,
 	}
 }
 
-// byKey is the order of the conversions' busiest index, in which they are
-// written fastest.
-func byKey(a, b *conversion.Conversion) int { return slices.Compare(a.Key[:], b.Key[:]) }
+// byID is the order in which conversions are stored.
+func byID(a, b *conversion.Conversion) int { return cmp.Compare(a.ID, b.ID) }

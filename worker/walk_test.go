@@ -186,6 +186,13 @@ type failingStore struct {
 	poison func() bool
 }
 
+func (s failingStore) beforeTogether() error {
+	if s.poison() {
+		return errors.New("disk I/O error")
+	}
+	return nil
+}
+
 func (s failingStore) Settle(ctx context.Context, query conversion.HeldQuery, decide func(*conversion.Held) (*conversion.Settlement, error)) error {
 	if s.poison() {
 		return errors.New("disk I/O error")

@@ -33,7 +33,7 @@ type Store interface {
 
 	SaveCalls(ctx context.Context, account string, calls []conversion.Call) (conversion.CallsTally, error)
 	FinishCalls(ctx context.Context, upload *conversion.Upload, news bool) error
-	Calls(ctx context.Context, account string, searches []conversion.CallSearch) ([][]conversion.Call, error)
+	Calls(ctx context.Context, account string, searches []conversion.CallSearch, found func(search int, calls []conversion.Call)) error
 	CallsElsewhere(ctx context.Context, account string, searches []conversion.CallSearch) ([]bool, error)
 
 	BeginDeciding(ctx context.Context, upload int64, reading conversion.Reading) error
@@ -88,7 +88,7 @@ type Worker struct {
 	DigestTo []string
 	Zone     *time.Location
 	Limits   ingest.Limits
-	// ChunkRows is how many rows are decided in one transaction; 0 = 16,384.
+	// ChunkRows is how many rows are decided in one transaction; 0 = 65,536.
 	ChunkRows int
 	Now       func() time.Time
 	Log       *slog.Logger
@@ -140,7 +140,7 @@ func (w *Worker) plan(source string) *Plan {
 	return nil
 }
 
-const defaultChunkRows = 16 << 10
+const defaultChunkRows = 64 << 10
 
 func (w *Worker) chunkRows() int {
 	if w.ChunkRows > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -12,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"calltally/conversion"
 	"calltally/ingest"
@@ -178,14 +181,22 @@ func writeFiles(folder string, told *worker.Told) error {
 	if err := os.MkdirAll(folder, 0o777); err != nil {
 		return err
 	}
+	var all errgroup.Group
 	for _, file := range told.Files {
-		out, err := os.Create(filepath.Join(folder, file.Name))
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(file.Write(out), out.Close()); err != nil {
-			return fmt.Errorf("write %s: %w", file.Name, err)
-		}
+		all.Go(func() error { return writeFile(filepath.Join(folder, file.Name), file.Write) })
+	}
+	return all.Wait()
+}
+
+// writeFile makes a file of what write writes.
+func writeFile(path string, write func(io.Writer) error) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(file, 64<<10)
+	if err := errors.Join(write(out), out.Flush(), file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
 	}
 	return nil
 }
@@ -258,11 +269,12 @@ func outcomeOf(o *conversion.Outcome) outcomeJSON {
 
 // printDecided prints an upload as one JSON object, its outcomes one after
 // another: a file may have millions.
-func printDecided(ctx context.Context, out io.Writer, w *worker.Worker, told *worker.Told) error {
+func printDecided(ctx context.Context, stdout io.Writer, w *worker.Worker, told *worker.Told) error {
 	head, err := json.Marshal(headOf(told))
 	if err != nil {
 		return err
 	}
+	out := bufio.NewWriterSize(stdout, 64<<10)
 	if _, err := fmt.Fprintf(out, "%s,\"outcomes\":[", head[:len(head)-1]); err != nil {
 		return err
 	}
@@ -286,6 +298,6 @@ func printDecided(ctx context.Context, out io.Writer, w *worker.Worker, told *wo
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(out, "]}")
-	return err
+	fmt.Fprintln(out, "]}")
+	return out.Flush()
 }

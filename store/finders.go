@@ -1,0 +1,166 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"slices"
+
+	"calltally/conversion"
+)
+
+// transaction is a write transaction. What conversions made in it are found by is
+// written at its end, sorted: in a table whose entries come in any order each one
+// would dirty a page of its own, and chunks of rows would write the whole table again
+// and again.
+type transaction struct {
+	*sql.Tx
+	keys       unwritten[conversion.Key]
+	references unwritten[int64]
+	calls      unwritten[int64]
+}
+
+// mostUnwritten bounds what is kept in memory until it is written.
+const mostUnwritten = 128 << 10
+
+// unwritten are entries of one of the tables that conversions are found by.
+type unwritten[K comparable] struct {
+	entries []finding[K]
+	newest  map[K]int // 1 + where the newest entry under each is
+}
+
+// finding leads from what a conversion is found by to it.
+type finding[K comparable] struct {
+	by         K
+	nth        int // among those of one key
+	conversion int64
+	older      int // 1 + where the entry before it under the same is; 0 for none
+}
+
+func (u *unwritten[K]) add(by K, nth int, conversion int64) {
+	if u.newest == nil {
+		u.newest = map[K]int{}
+	}
+	u.entries = append(u.entries, finding[K]{by, nth, conversion, u.newest[by]})
+	u.newest[by] = len(u.entries)
+}
+
+// find appends the conversions that are found by any of some values.
+func (u *unwritten[K]) find(by []K, into []int64) []int64 {
+	if len(u.entries) == 0 {
+		return into
+	}
+	for _, value := range by {
+		for at := u.newest[value]; at > 0; at = u.entries[at-1].older {
+			into = append(into, u.entries[at-1].conversion)
+		}
+	}
+	return into
+}
+
+// take takes the entries out, in order.
+func (u *unwritten[K]) take(compare func(a, b K) int) []finding[K] {
+	entries := u.entries
+	slices.SortFunc(entries, func(a, b finding[K]) int {
+		return cmp.Or(compare(a.by, b.by), cmp.Compare(a.nth, b.nth), cmp.Compare(a.conversion, b.conversion))
+	})
+	*u = unwritten[K]{}
+	return entries
+}
+
+// find notes what a conversion is found by that was made.
+func (tx *transaction) find(account int64, c *conversion.Conversion) {
+	tx.keys.add(c.Key, c.Nth, c.ID)
+	if c.ReferenceID != "" {
+		tx.references.add(referenceDigest(account, c.ReferenceID), 0, c.ID)
+	}
+	if c.Call != 0 {
+		tx.calls.add(c.Call, 0, c.ID)
+	}
+}
+
+// referenceDigest stands for an account's reference id where conversions are found by
+// it. Two ids may share one: what is found is compared.
+func referenceDigest(account int64, reference string) int64 {
+	h := fnv.New64a()
+	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(account)))
+	h.Write([]byte(reference))
+	return int64(h.Sum64())
+}
+
+// flush writes what is not written yet.
+func (tx *transaction) flush(ctx context.Context) error {
+	keys := tx.keys.take(func(a, b conversion.Key) int { return bytes.Compare(a[:], b[:]) })
+	err := insert(ctx, tx, "conversion_key", "key, nth, conversion", "", len(keys), func(row int, into []any) []any {
+		return append(into, keys[row].by[:], keys[row].nth, keys[row].conversion)
+	})
+	if err != nil {
+		return err
+	}
+	for _, table := range []struct {
+		name, by string
+		entries  []finding[int64]
+	}{
+		{"conversion_reference", "reference", tx.references.take(cmp.Compare[int64])},
+		{"conversion_call", "call", tx.calls.take(cmp.Compare[int64])},
+	} {
+		err := insert(ctx, tx, table.name, table.by+", conversion", "ON CONFLICT DO NOTHING", len(table.entries), func(row int, into []any) []any {
+			return append(into, table.entries[row].by, table.entries[row].conversion)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flushMany writes what is not written yet, if that is much.
+func (tx *transaction) flushMany(ctx context.Context) error {
+	if len(tx.keys.entries) < mostUnwritten {
+		return nil
+	}
+	return tx.flush(ctx)
+}
+
+// putFound adds the conversions that a query asks for by keys, ids, reference ids and
+// calls.
+func (tx *transaction) putFound(ctx context.Context, held *conversion.Held, account int64, query *conversion.HeldQuery) error {
+	keys := distinct(query.Keys, func(a, b conversion.Key) int { return bytes.Compare(a[:], b[:]) })
+	ids := slices.Clone(query.Conversions)
+	var references []int64
+	for _, id := range query.References {
+		references = append(references, referenceDigest(account, id))
+	}
+	for _, name := range query.Names {
+		if name.ID != 0 {
+			ids = append(ids, name.ID)
+		}
+		if name.Reference != "" {
+			references = append(references, referenceDigest(account, name.Reference))
+		}
+	}
+	references = distinct(references, cmp.Compare[int64])
+	calls := distinct(query.Calls, cmp.Compare[int64])
+	ids = tx.keys.find(keys, ids)
+	ids = tx.references.find(references, ids)
+	ids = distinct(tx.calls.find(calls, ids), cmp.Compare[int64])
+	for _, by := range []struct {
+		what, from string
+		rows       int
+		args       func(row int, into []any) []any
+	}{
+		{"key", "conversion_key f CROSS JOIN conversion c WHERE f.key = w.v AND c.id = f.conversion", len(keys), func(row int, into []any) []any { return append(into, keys[row][:]) }},
+		{"id", "conversion c WHERE c.id = w.v AND c.account = " + literal(account), len(ids), intArgs(ids)},
+		{"reference", "conversion_reference f CROSS JOIN conversion c WHERE f.reference = w.v AND c.id = f.conversion AND c.account = " + literal(account), len(references), intArgs(references)},
+		{"call", "conversion_call f CROSS JOIN conversion c WHERE f.call = w.v AND c.id = f.conversion", len(calls), intArgs(calls)},
+	} {
+		if err := putConversions(ctx, tx, held, by.from, by.rows, by.args); err != nil {
+			return fmt.Errorf("find conversions by %s: %w", by.what, err)
+		}
+	}
+	return nil
+}
