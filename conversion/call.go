@@ -69,13 +69,20 @@ func (c Call) SameAs(other Call) bool {
 // otherwise those that started between From and To, both included, of one caller,
 // or of any if Caller is 0. Latest asks for the latest of these only, among those
 // to Called if that is set; a call whose log doesn't tell the number may be one.
+// Nearest asks for the NearestCalls of any caller before the middle of that time, and
+// those after it.
 type CallSearch struct {
 	Kind           CallIDKind
 	ID             string
 	Caller, Called Phone
 	From, To       Millis
 	Latest         bool
+	Nearest        bool
 }
+
+// NearestCalls is how many calls are found on either side of a time where only the
+// nearest are asked for.
+const NearestCalls = 3
 
 // CallCost is a row's word on what a call cost.
 type CallCost struct {

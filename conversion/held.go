@@ -108,12 +108,14 @@ type Ledger interface {
 	AppliedAgain(change int64) (*Change, error)
 }
 
-// NewHeld returns a Held that holds nothing yet.
-func NewHeld(ledger Ledger) *Held {
+// NewHeld returns a Held that holds nothing yet, and will hold about so many
+// conversions.
+func NewHeld(ledger Ledger, about int) *Held {
 	return &Held{
 		Calls: map[int64]*Call{}, Copies: map[int]AppliedLine{}, Ledger: ledger, Successors: map[int64]int64{},
 		Done: map[int]*Change{}, Costs: map[int]CallCost{}, Ledgers: map[int64][]*Change{}, CostsSaid: map[int64][]int64{},
-		conversions: map[int64]*Conversion{}, byKey: map[Key]int64{}, siblings: map[Key][]int64{}, byReference: map[string][]int64{}, byCall: map[int64][]int64{}, applied: map[Fingerprint]int64{}, takenBack: map[Fingerprint]int64{},
+		conversions: make(map[int64]*Conversion, about), byKey: make(map[Key]int64, about), siblings: map[Key][]int64{},
+		byReference: make(map[string][]int64, about), byCall: make(map[int64][]int64, about), applied: map[Fingerprint]int64{}, takenBack: map[Fingerprint]int64{},
 	}
 }
 

@@ -106,7 +106,7 @@ func flag(set bool) int64 {
 // its length, so that no two lists of texts run together to the same bytes.
 type digest struct{ bytes []byte }
 
-func newDigest() *digest { return &digest{make([]byte, 0, 512)} }
+func newDigest() digest { return digest{make([]byte, 0, 512)} }
 
 func (d *digest) text(texts ...string) {
 	for _, text := range texts {

@@ -40,7 +40,7 @@ type book struct {
 }
 
 func newBook(t *testing.T, p matcher.Policy) *book {
-	return &book{t: t, policy: p, held: conversion.NewHeld(nil)}
+	return &book{t: t, policy: p, held: conversion.NewHeld(nil, 0)}
 }
 
 // nextFile begins a file.

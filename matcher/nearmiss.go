@@ -18,7 +18,7 @@ const (
 	// shifted by it.
 	zoneSlack = 60 * time.Second
 	// nearMisses is how many near misses a row lists.
-	nearMisses = 3
+	nearMisses = conversion.NearestCalls
 )
 
 // NearSearches returns where to look for the calls that a claim may have missed:
@@ -34,7 +34,7 @@ func NearSearches(claim *conversion.Claim, policy Policy, wide bool) []conversio
 		zone := millis(farthestZone + zoneSlack)
 		return []conversion.CallSearch{
 			{Caller: claim.Caller, From: start.From - zone, To: start.To + zone},
-			{From: start.From - millis(zoneSlack), To: start.To + millis(zoneSlack)},
+			{From: start.From - millis(zoneSlack), To: start.To + millis(zoneSlack), Nearest: true},
 		}
 	}
 	searches := []conversion.CallSearch{{From: start.From - 5*window, To: start.To + 5*window}}

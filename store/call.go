@@ -55,12 +55,11 @@ func (s *Store) Calls(ctx context.Context, account string, searches []conversion
 // callsFound answers the searches that are to be answered one way.
 func (s *Store) callsFound(ctx context.Context, account int64, way way, searches []conversion.CallSearch, found func(search int, calls []conversion.Call)) error {
 	chosen := way.choose(searches)
-	query := "SELECT w.at, c." + joinColumns("c", callColumns) + way.from() + " WHERE c.account = " + literal(account) + way.where(literal(account))
 	var at int
 	var calls []conversion.Call // those that the search before has found
 	of := -1
 	read := newCallScan(&at)
-	err := lookup(ctx, s.read, "at, sought, lo, hi, called", query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
+	err := lookup(ctx, s.read, soughtColumns, way.query(account), len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
 		call, err := read.scan(rows)
 		if err != nil {
 			return err
@@ -88,6 +87,8 @@ type way struct {
 	kind   conversion.CallIDKind
 	caller bool
 	latest bool
+	// nearest are the few around the middle of a time.
+	nearest bool
 	// superseded is by the id of a log entry that a later one has replaced.
 	superseded bool
 }
@@ -95,7 +96,7 @@ type way struct {
 var ways = []way{
 	{id: "call_id", kind: conversion.CallRecord}, {id: "transaction_id", kind: conversion.CallTransaction}, {id: "transaction_id", kind: conversion.CallTransaction, superseded: true},
 	{id: "external_id", kind: conversion.CallExternal}, {id: "click_id", kind: conversion.CallClick},
-	{caller: true}, {}, {caller: true, latest: true},
+	{caller: true}, {}, {nearest: true}, {caller: true, latest: true},
 }
 
 // choose returns the indexes of the searches that are to be answered this way, in
@@ -104,7 +105,7 @@ func (w way) choose(searches []conversion.CallSearch) []int {
 	var chosen []int
 	for i, search := range searches {
 		byID := search.ID != ""
-		if byID && w.id != "" && search.Kind == w.kind || !byID && w.id == "" && (search.Caller != 0) == w.caller && search.Latest == w.latest {
+		if byID && w.id != "" && search.Kind == w.kind || !byID && w.id == "" && (search.Caller != 0) == w.caller && search.Latest == w.latest && search.Nearest == w.nearest {
 			chosen = append(chosen, i)
 		}
 	}
@@ -117,11 +118,22 @@ func (w way) choose(searches []conversion.CallSearch) []int {
 func (w way) args(searches []conversion.CallSearch, chosen []int) func(row int, into []any) []any {
 	return func(row int, into []any) []any {
 		search := searches[chosen[row]]
-		if w.id != "" {
+		switch {
+		case w.id != "":
 			return append(into, chosen[row], search.ID, 0, 0, 0)
+		case w.nearest:
+			return append(into, chosen[row], int64(search.From+(search.To-search.From)/2), int64(search.From), int64(search.To), 0)
 		}
 		return append(into, chosen[row], int64(search.Caller), int64(search.From), int64(search.To), int64(search.Called))
 	}
+}
+
+// soughtColumns are what a search is looked for by.
+const soughtColumns = "at, sought, lo, hi, called"
+
+// query finds the calls of an account that are wanted.
+func (w way) query(account int64) string {
+	return "SELECT w.at, c." + joinColumns("c", callColumns) + w.from() + " WHERE " + w.where(literal(account))
 }
 
 // from are the tables that are looked in.
@@ -132,19 +144,26 @@ func (w way) from() string {
 	return " FROM w CROSS JOIN call c"
 }
 
-// where compares a call with what is sought, so that each search is one seek.
+// where compares a call of an account with what is sought, so that each search is one
+// seek.
 func (w way) where(account string) string {
+	own := "c.account = " + account
 	switch {
 	case w.superseded:
-		return " AND s.account = " + account + " AND s.transaction_id = w.sought AND c.id = s.call"
+		return own + " AND s.account = " + account + " AND s.transaction_id = w.sought AND c.id = s.call"
 	case w.id != "":
-		return " AND c." + w.id + " = w.sought AND c." + w.id + " <> ''"
+		return own + " AND c." + w.id + " = w.sought AND c." + w.id + " <> ''"
 	case w.latest:
-		return " AND c.caller = w.sought AND c.start_ms = (SELECT MAX(l.start_ms) FROM call l WHERE l.account = " + account + " AND l.caller = w.sought AND l.start_ms BETWEEN w.lo AND w.hi AND (w.called = 0 OR l.called IN (0, w.called)))"
+		return own + " AND c.caller = w.sought AND c.start_ms = (SELECT MAX(l.start_ms) FROM call l WHERE l.account = " + account + " AND l.caller = w.sought AND l.start_ms BETWEEN w.lo AND w.hi AND (w.called = 0 OR l.called IN (0, w.called)))"
+	case w.nearest:
+		side := func(between, order string) string {
+			return "SELECT id FROM (SELECT id FROM call WHERE account = " + account + " AND start_ms " + between + " ORDER BY start_ms" + order + " LIMIT " + strconv.Itoa(conversion.NearestCalls) + ")"
+		}
+		return "c.id IN (" + side("BETWEEN w.lo AND w.sought", " DESC") + " UNION ALL " + side("> w.sought AND start_ms <= w.hi", "") + ")"
 	case w.caller:
-		return " AND c.caller = w.sought AND c.start_ms BETWEEN w.lo AND w.hi"
+		return own + " AND c.caller = w.sought AND c.start_ms BETWEEN w.lo AND w.hi"
 	}
-	return " AND c.start_ms BETWEEN w.lo AND w.hi"
+	return own + " AND c.start_ms BETWEEN w.lo AND w.hi"
 }
 
 // literal writes one of our own numbers into a statement.
@@ -163,8 +182,8 @@ func (s *Store) CallsElsewhere(ctx context.Context, account string, searches []c
 			continue
 		}
 		chosen := way.choose(searches)
-		query := "SELECT DISTINCT w.at FROM w CROSS JOIN account a CROSS JOIN call c WHERE a.id <> " + literal(id) + " AND c.account = a.id" + way.where("a.id")
-		err = lookup(ctx, s.read, "at, sought, lo, hi, called", query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
+		query := "SELECT DISTINCT w.at FROM w CROSS JOIN account a CROSS JOIN call c WHERE a.id <> " + literal(id) + " AND " + way.where("a.id")
+		err = lookup(ctx, s.read, soughtColumns, query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
 			var at int
 			err := rows.Scan(&at)
 			if err == nil {

@@ -667,8 +667,14 @@ func testCalls(t *testing.T, open func(t *testing.T) *Store) {
 		searches := []conversion.CallSearch{
 			{Caller: 111, From: 10_000, To: 20_000}, {Caller: 111, From: 10_001, To: 19_999}, {From: 20_000, To: 30_000}, {From: 0, To: 9_999},
 			{Caller: 111, From: 10_000, To: 10_000}, {Caller: 333, From: 0, To: 99_999}, {Caller: 222, From: 20_000, To: 20_000},
+			{From: 0, To: 59_999, Nearest: true}, {From: 20_001, To: 59_999, Nearest: true}, {From: 0, To: 9_999, Nearest: true},
 		}
-		want := []string{"A B", "", "B C D", "", "A", "", "C"}
+		want := []string{"A B", "", "B C D", "", "A", "", "C", "A B C D", "D", ""}
+		for i := range 9 { // of which only those nearest to the middle are among the nearest
+			save(t, s, "23", conversion.Call{CallID: fmt.Sprint("N", i), Start: 90_000 + conversion.Millis(i), Caller: 444})
+		}
+		searches = append(searches, conversion.CallSearch{From: 90_000, To: 90_008, Nearest: true}, conversion.CallSearch{From: 89_000, To: 90_000, Nearest: true})
+		want = append(want, "N2 N3 N4 N5 N6 N7", "N0")
 		found, err := callsFound(t, s, "23", searches)
 		must(t, err)
 		for i, list := range found {

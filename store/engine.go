@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,11 +21,11 @@ var migrations embed.FS
 // openSQLite opens the embedded engine on a file. Every pragma that durability
 // rests on is read back.
 func openSQLite(ctx context.Context, path string) (*Store, error) {
-	writing, err := newConnector(sqliteDSN(path, "_txlock=immediate"), "")
+	writing, err := newConnector(sqliteDSN(path, 24<<10, "_txlock=immediate"), "")
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
-	reading, err := newConnector(sqliteDSN(path), "PRAGMA query_only = 1")
+	reading, err := newConnector(sqliteDSN(path, 4<<10), "PRAGMA query_only = 1")
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
@@ -41,12 +42,13 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 	return s, nil
 }
 
-// sqliteDSN names the pragmas of every connection. Pages of 16 KiB and a cache
-// of 64 MiB make bulk work indifferent to the order rows come in.
-func sqliteDSN(path string, more ...string) string {
+// sqliteDSN names the pragmas of every connection. Pages of 16 KiB and the cache, in
+// KiB, make bulk work indifferent to the order rows come in; the engine gives what all
+// connections may have to those that need it.
+func sqliteDSN(path string, cache int, more ...string) string {
 	options := []string{
 		"_pragma=busy_timeout(60000)", "_pragma=page_size(16384)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
-		"_pragma=foreign_keys(1)", "_pragma=cache_size(-65536)", "_pragma=temp_store(MEMORY)",
+		"_pragma=foreign_keys(1)", "_pragma=temp_store(MEMORY)", "_pragma=cache_size(-" + strconv.Itoa(cache) + ")",
 	}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(append(options, more...), "&")
 }
@@ -150,7 +152,9 @@ type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// insert writes rows. onConflict may be "".
+// insert writes rows. onConflict may be "". A row that can't be written leaves those
+// before it (OR FAIL): whoever begins a transaction takes it back then, and the engine
+// need not copy each page so that it could.
 func insert(ctx context.Context, q querier, table, columns, onConflict string, rows int, args func(row int, into []any) []any) error {
 	if rows == 0 {
 		return nil
@@ -158,7 +162,7 @@ func insert(ctx context.Context, q querier, table, columns, onConflict string, r
 	ticket, withdraw := offer(rows, args)
 	defer withdraw()
 	width := strings.Count(columns, ",") + 1
-	_, err := q.ExecContext(ctx, "INSERT INTO "+table+" ("+columns+") SELECT "+givenColumns(width)+" FROM given($1) WHERE true "+onConflict, ticket)
+	_, err := q.ExecContext(ctx, "INSERT OR FAIL INTO "+table+" ("+columns+") SELECT "+givenColumns(width)+" FROM given($1) WHERE true "+onConflict, ticket)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", table, err)
 	}
@@ -173,12 +177,16 @@ func lookup(ctx context.Context, q querier, columns, query string, rows int, arg
 	}
 	ticket, withdraw := offer(rows, args)
 	defer withdraw()
-	width := strings.Count(columns, ",") + 1
-	found, err := q.QueryContext(ctx, "WITH w ("+columns+") AS (SELECT "+givenColumns(width)+" FROM given($1)) "+query, ticket)
+	found, err := q.QueryContext(ctx, wanting(columns)+query, ticket)
 	if err != nil {
 		return err
 	}
 	return scanAll(found, scan)
+}
+
+// wanting begins a query for wanted values that are given.
+func wanting(columns string) string {
+	return "WITH w (" + columns + ") AS (SELECT " + givenColumns(strings.Count(columns, ",")+1) + " FROM given($1)) "
 }
 
 func scanAll(rows *sql.Rows, scan func(*sql.Rows) error) error {

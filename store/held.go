@@ -14,7 +14,7 @@ import (
 
 // loadHeld reads what the ledger holds for a chunk of rows.
 func loadHeld(ctx context.Context, tx *transaction, account int64, query conversion.HeldQuery) (*conversion.Held, error) {
-	held := conversion.NewHeld(ledger{ctx, tx})
+	held := conversion.NewHeld(ledger{ctx, tx}, len(query.Keys))
 	if err := tx.putFound(ctx, held, account, &query); err != nil {
 		return nil, err
 	}

@@ -99,3 +99,24 @@ func TestSQLiteMayBeOpenedForTheFirstTimeByManyAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A search that reads a table instead of an index takes minutes where there are
+// millions of calls.
+func TestSQLiteSearchesByIndexes(t *testing.T) {
+	s := opened(t, filepath.Join(t.TempDir(), "calltally.db"))
+	for _, way := range ways {
+		ticket, withdraw := offer(0, nil)
+		rows, err := s.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+wanting(soughtColumns)+way.query(1), ticket)
+		must(t, err)
+		must(t, scanAll(rows, func(rows *sql.Rows) error {
+			var id, parent, unused int
+			var detail string
+			err := rows.Scan(&id, &parent, &unused, &detail)
+			if strings.HasPrefix(detail, "SCAN c") || strings.HasPrefix(detail, "SCAN s") || strings.HasSuffix(detail, "(account=?)") {
+				t.Errorf("%+v: %s", way, detail)
+			}
+			return err
+		}))
+		withdraw()
+	}
+}

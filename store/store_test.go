@@ -39,7 +39,7 @@ func opened(t *testing.T, setting string) *Store {
 // tamper changes the database behind the store's back.
 func tamper(t *testing.T, s *Store, statements ...string) error {
 	t.Helper()
-	db, err := sql.Open("sqlite", sqliteDSN(s.path, ""))
+	db, err := sql.Open("sqlite", sqliteDSN(s.path, 1024))
 	if err != nil {
 		t.Fatal(err)
 	}

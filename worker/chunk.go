@@ -66,7 +66,7 @@ func (r *chunkReader) readAll(ctx context.Context, chunks chan<- *chunk) error {
 }
 
 // readAtOnce is how many rows are in a chunk at most.
-const readAtOnce = 16 << 10
+const readAtOnce = 8 << 10
 
 // chunkBytes ends a chunk of long rows early: a claim keeps its row's text in
 // memory.

@@ -99,7 +99,7 @@ func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy
 	if err := w.recallDiagnosis(ctx, upload, &diagnosis); err != nil {
 		return err
 	}
-	chunks := make(chan *chunk, 1)
+	chunks := make(chan *chunk)
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error {
 		defer close(chunks)
@@ -176,7 +176,7 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 	var settled *conversion.Settlement
 	var forgiven int
 	err := w.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
-		s := newSettling(upload, policy, held)
+		s := newSettling(upload, policy, held, len(c.rows))
 		s.forgiven = how.forgiven
 		for i := range c.rows {
 			if err := s.add(&c.rows[i]); err != nil {

@@ -83,7 +83,7 @@ func (r *chunkReader) redecide(ctx context.Context, outcomes []conversion.Outcom
 	c.last = true
 	var settled *conversion.Settlement
 	err = r.worker.Store.Settle(ctx, heldQuery(r.upload, c), func(held *conversion.Held) (*conversion.Settlement, error) {
-		s := newSettling(r.upload, r.policy, held)
+		s := newSettling(r.upload, r.policy, held, len(c.rows))
 		s.outcomes, s.limit, s.diagnosis = outcomes, 0, r.upload.Diagnosis // reading came this far
 		news, changed := false, false
 		for i := range c.rows {

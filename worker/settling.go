@@ -31,10 +31,12 @@ type settling struct {
 	diagnosis    string // of the file so far
 }
 
-func newSettling(upload *conversion.Upload, policy matcher.Policy, held *conversion.Held) *settling {
+// newSettling begins with what is held for about so many rows.
+func newSettling(upload *conversion.Upload, policy matcher.Policy, held *conversion.Held, rows int) *settling {
 	return &settling{
 		upload: upload, policy: policy, held: held, tally: upload.Tally, cursor: upload.Cursor, limit: policy.Account.ErrorLimit,
-		touched: map[int64]*conversion.Conversion{}, fingerprints: map[conversion.Fingerprint]int64{}, reapplied: map[int64]int64{},
+		outcomes: make([]conversion.Outcome, 0, rows), changes: make([]*conversion.Change, 0, rows),
+		touched: make(map[int64]*conversion.Conversion, rows), fingerprints: map[conversion.Fingerprint]int64{}, reapplied: map[int64]int64{},
 	}
 }
 

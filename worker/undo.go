@@ -179,7 +179,7 @@ func (u *undoing) takeBack(ctx context.Context, take func(line int) bool) (block
 	err = u.eachChunk(ctx, u.of.ID, u.restores, func(outcomes []conversion.Outcome) error {
 		query := conversion.HeldQuery{Account: u.of.Account, Undoes: u.of.ID, First: outcomes[0].Line, Last: outcomes[len(outcomes)-1].Line}
 		return u.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
-			taking := &takingBack{settling: newSettling(u.undo, policy, held), undoing: u, done: map[int64]conversion.Outcome{}, histories: map[int64]*matcher.History{}}
+			taking := &takingBack{settling: newSettling(u.undo, policy, held, 0), undoing: u, done: map[int64]conversion.Outcome{}, histories: map[int64]*matcher.History{}}
 			taken := make([]conversion.Outcome, len(outcomes))
 			for n := range outcomes {
 				i := len(outcomes) - 1 - n
