@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 
 	"calltally/conversion"
 )
@@ -34,168 +33,6 @@ func (s *callScan) scan(rows *sql.Rows) (conversion.Call, error) {
 	err := rows.Scan(s.into...)
 	s.call.Cost = amount(s.cost, s.currency)
 	return s.call, err
-}
-
-// Calls calls found with what each of some searches finds among an account's calls,
-// one search after another; not for those that find none. The calls are valid until
-// found returns. An id may be found in two ways: then it is called for each.
-func (s *Store) Calls(ctx context.Context, account string, searches []conversion.CallSearch, found func(search int, calls []conversion.Call)) error {
-	id, err := s.account(ctx, s.read, account)
-	if err != nil || id == 0 {
-		return err
-	}
-	for _, way := range ways {
-		if err := s.callsFound(ctx, id, way, searches, found); err != nil {
-			return fmt.Errorf("find calls: %w", err)
-		}
-	}
-	return nil
-}
-
-// callsFound answers the searches that are to be answered one way.
-func (s *Store) callsFound(ctx context.Context, account int64, way way, searches []conversion.CallSearch, found func(search int, calls []conversion.Call)) error {
-	chosen := way.choose(searches)
-	var at int
-	var calls []conversion.Call // those that the search before has found
-	of := -1
-	read := newCallScan(&at)
-	err := lookup(ctx, s.read, soughtColumns, way.query(account), len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
-		call, err := read.scan(rows)
-		if err != nil {
-			return err
-		}
-		if way.superseded {
-			call.TransactionID = searches[at].ID // by which the row knows it
-		}
-		if at != of && len(calls) > 0 {
-			found(of, calls)
-			calls = calls[:0]
-		}
-		of, calls = at, append(calls, call)
-		return nil
-	})
-	if err == nil && len(calls) > 0 {
-		found(of, calls)
-	}
-	return err
-}
-
-// way is one way to look for calls: by an id, by caller and time, by time alone,
-// or the latest of a caller. Each is answered by an index of its own.
-type way struct {
-	id     string // the column of the id; "" to look by time
-	kind   conversion.CallIDKind
-	caller bool
-	latest bool
-	// nearest are the few around the middle of a time.
-	nearest bool
-	// superseded is by the id of a log entry that a later one has replaced.
-	superseded bool
-}
-
-var ways = []way{
-	{id: "call_id", kind: conversion.CallRecord}, {id: "transaction_id", kind: conversion.CallTransaction}, {id: "transaction_id", kind: conversion.CallTransaction, superseded: true},
-	{id: "external_id", kind: conversion.CallExternal}, {id: "click_id", kind: conversion.CallClick},
-	{caller: true}, {}, {nearest: true}, {caller: true, latest: true},
-}
-
-// choose returns the indexes of the searches that are to be answered this way, in
-// the order of its index.
-func (w way) choose(searches []conversion.CallSearch) []int {
-	var chosen []int
-	for i, search := range searches {
-		byID := search.ID != ""
-		if byID && w.id != "" && search.Kind == w.kind || !byID && w.id == "" && (search.Caller != 0) == w.caller && search.Latest == w.latest && search.Nearest == w.nearest {
-			chosen = append(chosen, i)
-		}
-	}
-	slices.SortFunc(chosen, func(a, b int) int {
-		return cmp.Or(cmp.Compare(searches[a].ID, searches[b].ID), cmp.Compare(searches[a].Caller, searches[b].Caller), cmp.Compare(searches[a].From, searches[b].From))
-	})
-	return chosen
-}
-
-func (w way) args(searches []conversion.CallSearch, chosen []int) func(row int, into []any) []any {
-	return func(row int, into []any) []any {
-		search := searches[chosen[row]]
-		switch {
-		case w.id != "":
-			return append(into, chosen[row], search.ID, 0, 0, 0)
-		case w.nearest:
-			return append(into, chosen[row], int64(search.From+(search.To-search.From)/2), int64(search.From), int64(search.To), 0)
-		}
-		return append(into, chosen[row], int64(search.Caller), int64(search.From), int64(search.To), int64(search.Called))
-	}
-}
-
-// soughtColumns are what a search is looked for by.
-const soughtColumns = "at, sought, lo, hi, called"
-
-// query finds the calls of an account that are wanted.
-func (w way) query(account int64) string {
-	return "SELECT w.at, c." + joinColumns("c", callColumns) + w.from() + " WHERE " + w.where(literal(account))
-}
-
-// from are the tables that are looked in.
-func (w way) from() string {
-	if w.superseded {
-		return " FROM w CROSS JOIN superseded_transaction s CROSS JOIN call c"
-	}
-	return " FROM w CROSS JOIN call c"
-}
-
-// where compares a call of an account with what is sought, so that each search is one
-// seek.
-func (w way) where(account string) string {
-	own := "c.account = " + account
-	switch {
-	case w.superseded:
-		return own + " AND s.account = " + account + " AND s.transaction_id = w.sought AND c.id = s.call"
-	case w.id != "":
-		return own + " AND c." + w.id + " = w.sought AND c." + w.id + " <> ''"
-	case w.latest:
-		return own + " AND c.caller = w.sought AND c.start_ms = (SELECT MAX(l.start_ms) FROM call l WHERE l.account = " + account + " AND l.caller = w.sought AND l.start_ms BETWEEN w.lo AND w.hi AND (w.called = 0 OR l.called IN (0, w.called)))"
-	case w.nearest:
-		side := func(between, order string) string {
-			return "SELECT id FROM (SELECT id FROM call WHERE account = " + account + " AND start_ms " + between + " ORDER BY start_ms" + order + " LIMIT " + strconv.Itoa(conversion.NearestCalls) + ")"
-		}
-		return "c.id IN (" + side("BETWEEN w.lo AND w.sought", " DESC") + " UNION ALL " + side("> w.sought AND start_ms <= w.hi", "") + ")"
-	case w.caller:
-		return own + " AND c.caller = w.sought AND c.start_ms BETWEEN w.lo AND w.hi"
-	}
-	return own + " AND c.start_ms BETWEEN w.lo AND w.hi"
-}
-
-// literal writes one of our own numbers into a statement.
-func literal(id int64) string { return strconv.FormatInt(id, 10) }
-
-// CallsElsewhere tells, for each search that names a caller or an id, whether
-// another account has such a call.
-func (s *Store) CallsElsewhere(ctx context.Context, account string, searches []conversion.CallSearch) ([]bool, error) {
-	elsewhere := make([]bool, len(searches))
-	id, err := s.account(ctx, s.read, account)
-	if err != nil {
-		return nil, err
-	}
-	for _, way := range ways {
-		if way.id == "" && !way.caller || way.superseded {
-			continue
-		}
-		chosen := way.choose(searches)
-		query := "SELECT DISTINCT w.at FROM w CROSS JOIN account a CROSS JOIN call c WHERE a.id <> " + literal(id) + " AND " + way.where("a.id")
-		err = lookup(ctx, s.read, soughtColumns, query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
-			var at int
-			err := rows.Scan(&at)
-			if err == nil {
-				elsewhere[at] = true
-			}
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("find calls of other accounts: %w", err)
-		}
-	}
-	return elsewhere, nil
 }
 
 // SaveCalls stores the calls of a call log: new ones, and what has changed of
@@ -325,20 +162,16 @@ func (b *callBook) enter(entry conversion.Call, tally *conversion.CallsTally) {
 }
 
 func (b *callBook) save(ctx context.Context, tx *transaction, account int64) error {
-	next := int64(0)
-	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(id), 0) FROM call").Scan(&next); err != nil {
+	if err := b.place(ctx, tx, account); err != nil {
 		return err
 	}
-	err := insert(ctx, tx, "call", "account, "+callColumns,
-		"ON CONFLICT (id) DO UPDATE SET call_id = excluded.call_id, transaction_id = excluded.transaction_id, external_id = excluded.external_id, click_id = excluded.click_id, start_ms = excluded.start_ms, "+
+	slices.SortFunc(b.touched, func(a, b *conversion.Call) int { return cmp.Compare(a.ID, b.ID) })
+	err := insert(ctx, tx, "call", "account, astray, "+callColumns,
+		"ON CONFLICT (id) DO UPDATE SET astray = excluded.astray, call_id = excluded.call_id, transaction_id = excluded.transaction_id, external_id = excluded.external_id, click_id = excluded.click_id, start_ms = excluded.start_ms, "+
 			"duration = excluded.duration, caller = excluded.caller, called = excluded.called, campaign = excluded.campaign, publisher = excluded.publisher, status = excluded.status, cost = excluded.cost, cost_currency = excluded.cost_currency, corrected = excluded.corrected",
 		len(b.touched), func(row int, into []any) []any {
 			c := b.touched[row]
-			if c.ID == 0 {
-				next++
-				c.ID = next
-			}
-			return append(into, account, c.ID, c.CallID, c.TransactionID, c.ExternalID, c.ClickID, int64(c.Start), c.Duration, int64(c.Caller), int64(c.Called), c.Campaign, c.Publisher, c.Status,
+			return append(into, account, flag(astray(account, c)), c.ID, c.CallID, c.TransactionID, c.ExternalID, c.ClickID, int64(c.Start), c.Duration, int64(c.Caller), int64(c.Called), c.Campaign, c.Publisher, c.Status,
 				nullable(c.Cost), string(c.Cost.Currency), flag(c.Corrected))
 		})
 	if err != nil {
@@ -352,6 +185,37 @@ func (b *callBook) save(ctx context.Context, tx *transaction, account int64) err
 		})
 }
 
+// place gives the new calls of a book their ids.
+func (b *callBook) place(ctx context.Context, tx *transaction, account int64) error {
+	places := map[int64]int64{} // the last id that was given in each
+	for _, c := range b.touched {
+		if c.ID == 0 {
+			places[placeOf(account, c)] = 0
+		}
+	}
+	wanted := slices.Sorted(maps.Keys(places))
+	err := lookup(ctx, tx, "place", "SELECT w.place, MAX(c.id) FROM w CROSS JOIN call c WHERE c.id BETWEEN w.place AND w.place + "+literal(callsInPlace-1)+" GROUP BY w.place", len(wanted), intArgs(wanted), func(rows *sql.Rows) error {
+		var place, last int64
+		err := rows.Scan(&place, &last)
+		places[place] = last
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("find places for calls: %w", err)
+	}
+	for _, c := range b.touched {
+		if c.ID != 0 {
+			continue
+		}
+		place := placeOf(account, c)
+		if c.ID = max(places[place], place) + 1; c.ID >= place+callsInPlace {
+			return fmt.Errorf("more than %d calls of one caller on one day", callsInPlace-2)
+		}
+		places[place] = c.ID
+	}
+	return nil
+}
+
 func flag(set bool) int {
 	if set {
 		return 1
@@ -363,7 +227,7 @@ func flag(set bool) int {
 // account ("" = all), at most limit (0 = all).
 func (s *Store) ListCalls(ctx context.Context, account string, limit int, each func(c conversion.Call, account string) error) error {
 	rows, err := s.read.QueryContext(ctx, "SELECT a.name, c."+joinColumns("c", callColumns)+
-		" FROM call c JOIN account a ON a.id = c.account WHERE $1 = '' OR a.name = $1 ORDER BY c.start_ms DESC, c.id LIMIT $2", account, orAll(limit))
+		" FROM call c JOIN account a ON a.id = c.account WHERE $1 = '' OR a.name = $1 ORDER BY c.start_ms DESC, c.call_id LIMIT $2", account, orAll(limit))
 	if err != nil {
 		return fmt.Errorf("list calls: %w", err)
 	}

@@ -403,8 +403,10 @@ func testSettling(t *testing.T, open func(t *testing.T) *Store) {
 		s := open(t)
 		_, err := s.SaveCalls(t.Context(), "23", []conversion.Call{{CallID: "A", Start: 5, Caller: 1}})
 		must(t, err)
+		known, err := callsFound(t, s, "23", []conversion.CallSearch{{ID: "A"}})
+		must(t, err)
 		u := begun(t, s, "a")
-		c, created := made(u, 2, func(c *conversion.Conversion) { c.Call = 1 })
+		c, created := made(u, 2, func(c *conversion.Conversion) { c.Call = known[0][0].ID })
 		w, createdToo := made(u, 3, func(c *conversion.Conversion) { c.Call = 0 })
 		must(t, settle(t.Context(), s, doing(doing(settlement(u, 0, 2, 3), c, created), w, createdToo)))
 		list := func(account string, limit int) (all []string) {
@@ -659,6 +661,35 @@ func testCalls(t *testing.T, open func(t *testing.T) *Store) {
 				t.Errorf("search %d found %v", i, list)
 			}
 		}
+	})
+	t.Run("calls are found where a correction has moved them to, across midnight and far back", func(t *testing.T) {
+		s := open(t)
+		const day = 24 * 60 * 60 * 1000
+		save(t, s, "23", conversion.Call{CallID: "E", Start: day - 1000, Caller: 111}, conversion.Call{CallID: "F", Start: day + 1000, Caller: 111},
+			conversion.Call{CallID: "G", Start: -5, Caller: 111}, conversion.Call{CallID: "H", Start: 1 << 60, Caller: 111})
+		find := func(want ...string) {
+			t.Helper()
+			found, err := callsFound(t, s, "23", []conversion.CallSearch{
+				{Caller: 111, From: day - 2000, To: day - 1}, {Caller: 111, From: day - 2000, To: day + 2000}, {Caller: 111, From: -day, To: 9 * day},
+				{Caller: 111, From: -9, To: 0}, {Caller: 111, From: 1<<60 - 1, To: 1<<60 + 1}, {Caller: 222, From: 5*day - 1, To: 5*day + 1}, {Caller: 222, From: 5 * day, To: 5*day + 1},
+			})
+			must(t, err)
+			for i, list := range found {
+				var got []string
+				for _, c := range list {
+					got = append(got, c.CallID)
+				}
+				slices.Sort(got)
+				if strings.Join(got, " ") != want[i] {
+					t.Errorf("search %d found %v, want %s", i, got, want[i])
+				}
+			}
+		}
+		find("E", "E F", "E F G", "G", "H", "", "")
+		save(t, s, "23", conversion.Call{CallID: "E", Start: 5 * day, Caller: 222}) // the log says otherwise now
+		find("", "F", "F G", "G", "H", "E", "E")
+		save(t, s, "23", conversion.Call{CallID: "E", Start: day - 1000, Caller: 111})
+		find("E", "E F", "E F G", "G", "H", "", "")
 	})
 	t.Run("calls are found by caller and by time", func(t *testing.T) {
 		s := open(t)

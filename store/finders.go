@@ -25,7 +25,7 @@ type transaction struct {
 }
 
 // mostUnwritten bounds what is kept in memory until it is written.
-const mostUnwritten = 128 << 10
+const mostUnwritten = 256 << 10
 
 // unwritten are entries of one of the tables that conversions are found by.
 type unwritten[K comparable] struct {

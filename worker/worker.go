@@ -140,7 +140,7 @@ func (w *Worker) plan(source string) *Plan {
 	return nil
 }
 
-const defaultChunkRows = 64 << 10
+const defaultChunkRows = 128 << 10
 
 func (w *Worker) chunkRows() int {
 	if w.ChunkRows > 0 {

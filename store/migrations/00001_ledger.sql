@@ -8,8 +8,9 @@ CREATE TABLE account (
 ) STRICT;
 
 CREATE TABLE call (
-    id             INTEGER PRIMARY KEY,
+    id             INTEGER PRIMARY KEY, -- of its day and its caller (see callsearch.go)
     account        INTEGER NOT NULL REFERENCES account (id),
+    astray         INTEGER NOT NULL DEFAULT 0 CHECK (astray IN (0, 1)), -- the id says another day or caller
     call_id        TEXT NOT NULL,
     transaction_id TEXT NOT NULL DEFAULT '',
     external_id    TEXT NOT NULL DEFAULT '',
@@ -27,6 +28,7 @@ CREATE TABLE call (
 ) STRICT;
 CREATE UNIQUE INDEX call_by_call_id ON call (account, call_id);
 CREATE INDEX call_by_caller ON call (account, caller, start_ms);
+CREATE INDEX call_astray ON call (account) WHERE astray = 1;
 CREATE INDEX call_by_start ON call (account, start_ms);
 CREATE INDEX call_by_transaction ON call (account, transaction_id) WHERE transaction_id <> '';
 CREATE INDEX call_by_external ON call (account, external_id) WHERE external_id <> '';
