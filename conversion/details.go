@@ -40,21 +40,19 @@ const (
 )
 
 // Part is one part of a conversion's details: what it is called everywhere, and
-// where it is held. Few conversions have a rare one: those are stored together.
+// where it is held.
 type Part struct {
 	Name  string
 	Value *string
-	Rare  bool
 }
 
 // Parts lists all details.
 func (d *Details) Parts() [18]Part {
-	const rare = true
 	return [...]Part{
-		{"reference_id", &d.ReferenceID, false}, {"event_id", &d.EventID, rare}, {"event_type", &d.EventType, false}, {"reason_code", &d.ReasonCode, false},
-		{"sku_list", &d.SKUs, false}, {"quantity_list", &d.Quantities, false}, {"item_amounts", &d.ItemAmounts, rare}, {"disposition", &d.Disposition, rare},
-		{"repeat", &d.Repeat, rare}, {"campaign", &d.Campaign, false}, {"publisher", &d.Publisher, false}, {"value", &d.Value, rare}, {"payout_by", &d.PayoutBy, rare}, {"received_by", &d.ReceivedBy, rare},
-		{"parent", &d.Parent, rare}, {"parent_reference_id", &d.ParentReference, rare}, {"note", &d.Note, rare}, {"customer", &d.Customer, false},
+		{"reference_id", &d.ReferenceID}, {"event_id", &d.EventID}, {"event_type", &d.EventType}, {"reason_code", &d.ReasonCode},
+		{"sku_list", &d.SKUs}, {"quantity_list", &d.Quantities}, {"item_amounts", &d.ItemAmounts}, {"disposition", &d.Disposition},
+		{"repeat", &d.Repeat}, {"campaign", &d.Campaign}, {"publisher", &d.Publisher}, {"value", &d.Value}, {"payout_by", &d.PayoutBy}, {"received_by", &d.ReceivedBy},
+		{"parent", &d.Parent}, {"parent_reference_id", &d.ParentReference}, {"note", &d.Note}, {"customer", &d.Customer},
 	}
 }
 

@@ -985,10 +985,10 @@ func testVerify(t *testing.T, open func(t *testing.T) *Store) {
 			return fmt.Sprintf("DELETE FROM conversion_reference WHERE conversion = %d", plain)
 		}, "can't be found by its reference id"},
 		{"a detail changed that a change had set", func(sale, _, _, _ int64) string {
-			return fmt.Sprintf("UPDATE conversion SET reason_code = 'X' WHERE id = %d", sale)
+			return fmt.Sprintf("UPDATE conversion SET details = json_set(details, '$.reason_code', 'X') WHERE id = %d", sale)
 		}, "holds another reason_code than its changes end at"},
 		{"a detail changed of a conversion without money", func(_, plain, _, _ int64) string {
-			return fmt.Sprintf("UPDATE conversion SET reason_code = 'S' WHERE id = %d", plain)
+			return fmt.Sprintf("UPDATE conversion SET details = json_set(details, '$.reason_code', 'S') WHERE id = %d", plain)
 		}, "holds another reason_code"},
 	} {
 		t.Run("it finds "+test.name, func(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -35,72 +34,9 @@ func (s *Store) Settle(ctx context.Context, query conversion.HeldQuery, decide f
 	})
 }
 
-// detailColumns are the columns of a conversion's details: one for each, named as
-// it is everywhere, and one for all rare ones.
-var detailColumns = func() string {
-	var names []string
-	for _, part := range new(conversion.Details).Parts() {
-		if !part.Rare {
-			names = append(names, part.Name)
-		}
-	}
-	return strings.Join(append(names, "rare"), ", ")
-}()
-
-// detailValues are details as they are stored, in the order of detailColumns.
-func detailValues(d *conversion.Details, into []any) []any {
-	var rare map[string]string
-	for _, part := range d.Parts() {
-		switch {
-		case !part.Rare:
-			into = append(into, *part.Value)
-		case *part.Value != "":
-			if rare == nil {
-				rare = map[string]string{}
-			}
-			rare[part.Name] = *part.Value
-		}
-	}
-	if rare == nil {
-		return append(into, "")
-	}
-	return append(into, asJSON(rare))
-}
-
-// rareDetails takes apart the column of rare details.
-type rareDetails struct{ of *conversion.Details }
-
-// Scan reads the column.
-func (r rareDetails) Scan(value any) error {
-	text, _ := value.(string)
-	if text == "" {
-		return nil
-	}
-	held := map[string]string{}
-	if err := json.Unmarshal([]byte(text), &held); err != nil {
-		return fmt.Errorf("rare details: %w", err)
-	}
-	for _, part := range r.of.Parts() {
-		if part.Rare {
-			*part.Value = held[part.Name]
-		}
-	}
-	return nil
-}
-
-// detailPointers are where details are read to, in the order of detailColumns.
-func detailPointers(d *conversion.Details, into []any) []any {
-	for _, part := range d.Parts() {
-		if !part.Rare {
-			into = append(into, part.Value)
-		}
-	}
-	return append(into, rareDetails{d})
-}
-
 const standingColumns = "sale, sale_currency, received, received_currency, payout, payout_currency, status"
 
-var conversionColumns = "id, key, keyed_by, nth, changes, call, occurred_ms, " + standingColumns + ", " + detailColumns
+const conversionColumns = "id, key, keyed_by, nth, changes, call, occurred_ms, " + standingColumns + ", details"
 
 func scanConversion(row scanner, before ...any) (*conversion.Conversion, error) {
 	var c conversion.Conversion
@@ -108,8 +44,8 @@ func scanConversion(row scanner, before ...any) (*conversion.Conversion, error) 
 	var minor [3]sql.NullInt64
 	var currency [3]string
 	into := append(before, &c.ID, &key, &c.KeyedBy, &c.Nth, &c.Changes, &c.Call, &c.OccurredAt,
-		&minor[0], &currency[0], &minor[1], &currency[1], &minor[2], &currency[2], &c.Status)
-	err := row.Scan(detailPointers(&c.Details, into)...)
+		&minor[0], &currency[0], &minor[1], &currency[1], &minor[2], &currency[2], &c.Status, storedDetails{&c.Details})
+	err := row.Scan(into...)
 	copy(c.Key[:], key)
 	c.Sale, c.Received, c.Payout = amount(minor[0], currency[0]), amount(minor[1], currency[1]), amount(minor[2], currency[2])
 	return &c, err
@@ -200,7 +136,7 @@ func leaveKeys(ctx context.Context, tx *transaction, conversions []int64) error 
 // amount was in is remembered even while there is none.
 var changing = func() string {
 	var set []string
-	for column := range strings.SplitSeq("key, keyed_by, nth, changes, sale, received, payout, status, "+detailColumns, ", ") {
+	for column := range strings.SplitSeq("key, keyed_by, nth, changes, sale, received, payout, status, details", ", ") {
 		set = append(set, column+" = excluded."+column)
 	}
 	for _, column := range []string{"sale_currency", "received_currency", "payout_currency"} {
@@ -251,9 +187,8 @@ func saveConversions(ctx context.Context, tx *transaction, account int64, s *con
 	}{{fresh, ""}, {changed, "ON CONFLICT (id) DO UPDATE SET " + changing}} {
 		err := insert(ctx, tx, "conversion", "account, regrouped, "+conversionColumns, some.onConflict, len(some.conversions), func(row int, into []any) []any {
 			c := some.conversions[row]
-			into = append(into, account, regrouped[c.ID], c.ID, c.Key[:], int(c.KeyedBy), c.Nth, c.Changes, c.Call, int64(c.OccurredAt),
-				nullable(c.Sale), string(c.Sale.Currency), nullable(c.Received), string(c.Received.Currency), nullable(c.Payout), string(c.Payout.Currency), string(c.Status))
-			return detailValues(&c.Details, into)
+			return append(into, account, regrouped[c.ID], c.ID, c.Key[:], int(c.KeyedBy), c.Nth, c.Changes, c.Call, int64(c.OccurredAt),
+				nullable(c.Sale), string(c.Sale.Currency), nullable(c.Received), string(c.Received.Currency), nullable(c.Payout), string(c.Payout.Currency), string(c.Status), detailsText(&c.Details))
 		})
 		if err != nil {
 			return err

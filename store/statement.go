@@ -11,11 +11,13 @@ import (
 	"calltally/conversion"
 )
 
-// StatementBy are the ways to sum up a statement, and the columns that they group
-// by.
+// StatementBy are the ways to sum up a statement, and what they group by.
 var StatementBy = map[string]string{
-	"publisher": "c.publisher", "campaign": "c.campaign", "event_type": "c.event_type", "effective_date": "h.effective",
+	"publisher": detail("publisher"), "campaign": detail("campaign"), "event_type": detail("event_type"), "effective_date": "h.effective",
 }
+
+// detail is a detail of a conversion c.
+func detail(name string) string { return "COALESCE(c.details ->> '" + name + "', '')" }
 
 // Statement sums up what the changes that count from From to To (days as yyyymmdd,
 // both included) have come to. What is paid is the payout of conversions whose

@@ -41,7 +41,7 @@ func (s *Store) Verify(ctx context.Context) (Verified, error) {
 		return v, fmt.Errorf("verify: %w", err)
 	}
 	// Conversions come in order of their ids, and so do their changes.
-	query := "SELECT c.id, c.sale, c.received, c.payout, c.status, c." + joinColumns("c", detailColumns) + ", " + verified("h") + `
+	query := "SELECT c.id, c.sale, c.received, c.payout, c.status, c.details, " + verified("h") + `
 		FROM conversion c LEFT JOIN (
 			SELECT id AS of, ` + verified("change") + ` FROM change WHERE conversion = id
 			UNION ALL SELECT conversion, ` + verified("change") + ` FROM change WHERE conversion <> id
@@ -79,7 +79,7 @@ func (s *Store) Verify(ctx context.Context) (Verified, error) {
 // verifyFinders proves that every conversion is found by what it is to be found by.
 func (s *Store) verifyFinders(ctx context.Context, v *Verified) error {
 	found := 0
-	rows, err := s.read.QueryContext(ctx, `SELECT c.id, c.account, c.reference_id,
+	rows, err := s.read.QueryContext(ctx, `SELECT c.id, c.account, COALESCE(c.details ->> 'reference_id', ''),
 		EXISTS (SELECT 1 FROM conversion_key f WHERE f.key = c.key AND f.nth = c.nth AND f.conversion = c.id),
 		c.call = 0 OR EXISTS (SELECT 1 FROM conversion_call f WHERE f.call = c.call AND f.conversion = c.id) FROM conversion c`)
 	if err != nil {
@@ -163,7 +163,7 @@ type entry struct {
 
 func (e *entry) scan(rows *sql.Rows) error {
 	into := []any{&e.conversion, &e.held.money[0], &e.held.money[1], &e.held.money[2], &e.held.status}
-	into = append(detailPointers(&e.details, into), &e.change, &e.seq)
+	into = append(into, storedDetails{&e.details}, &e.change, &e.seq)
 	for i := range figureNames {
 		into = append(into, &e.before.money[i], &e.after.money[i])
 	}

@@ -114,7 +114,7 @@ CREATE TABLE outcome_chunk (
 
 CREATE TABLE conversion (
     id                INTEGER PRIMARY KEY, -- upload and line that created it
-    account           INTEGER NOT NULL REFERENCES account (id),
+    account           INTEGER NOT NULL,
     key               BLOB NOT NULL,
     keyed_by          INTEGER NOT NULL, -- the parts of the key, one bit each
     nth               INTEGER NOT NULL CHECK (nth >= 0), -- counts conversions under one key
@@ -128,15 +128,7 @@ CREATE TABLE conversion (
     payout            INTEGER,
     payout_currency   TEXT NOT NULL,
     status            TEXT NOT NULL,
-    reference_id      TEXT NOT NULL,
-    event_type        TEXT NOT NULL,
-    reason_code       TEXT NOT NULL,
-    sku_list          TEXT NOT NULL,
-    quantity_list     TEXT NOT NULL,
-    campaign          TEXT NOT NULL,
-    publisher         TEXT NOT NULL,
-    customer          TEXT NOT NULL, -- JSON
-    rare              TEXT NOT NULL, -- details that few conversions have, JSON
+    details           TEXT NOT NULL, -- JSON
     regrouped         INTEGER NOT NULL DEFAULT 0 CHECK (regrouped IN (0, 1)), -- statements once summed it up elsewhere
     CHECK (sale IS NULL OR sale_currency <> ''),
     CHECK (received IS NULL OR received_currency <> ''),
