@@ -51,7 +51,7 @@ func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, tab
 		return total, err
 	}
 	defer entries.Close()
-	owners := map[string]bool{upload.Account: true}
+	owners, progress := map[string]bool{upload.Account: true}, w.progressOf(upload, table.Reading.Rows)
 	for more := true; more; {
 		var calls map[string][]conversion.Call
 		if calls, more, err = w.readCalls(entries, upload.Account, &total); err != nil {
@@ -67,9 +67,7 @@ func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, tab
 			total.Updated += saved.Updated
 			total.Unchanged += saved.Unchanged
 		}
-		if w.Progress != nil {
-			w.Progress(upload, total.Read, table.Reading.Rows)
-		}
+		progress.reached(total.Read)
 	}
 	// Rows that wait are woken even if nothing is new: an earlier try may have
 	// ended just before it woke them.
@@ -110,11 +108,14 @@ func faultNotes(total conversion.CallsTally) []string {
 	return notes
 }
 
+// callsAtOnce is how many entries of a call log are saved in one transaction.
+const callsAtOnce = 16 << 10
+
 // readCalls reads the next entries, by the account whose calls they are, and
 // counts those that are no calls.
 func (w *Worker) readCalls(entries *ingest.Calls, owner string, total *conversion.CallsTally) (calls map[string][]conversion.Call, more bool, err error) {
 	calls = map[string][]conversion.Call{}
-	for range w.chunkRows() {
+	for range min(callsAtOnce, w.chunkRows()) {
 		call, isCall, rejection, err := entries.Next()
 		if errors.Is(err, io.EOF) {
 			return calls, false, nil

@@ -99,6 +99,7 @@ func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy
 	if err := w.recallDiagnosis(ctx, upload, &diagnosis); err != nil {
 		return err
 	}
+	progress := w.progressOf(upload, table.Reading.Rows)
 	chunks := make(chan *chunk)
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error {
@@ -111,9 +112,7 @@ func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy
 				return err
 			}
 			reader.spare(c)
-			if w.Progress != nil {
-				w.Progress(upload, upload.Tally.Rows, table.Reading.Rows)
-			}
+			progress.reached(upload.Tally.Rows)
 			return nil
 		})
 	})

@@ -88,12 +88,12 @@ type Worker struct {
 	DigestTo []string
 	Zone     *time.Location
 	Limits   ingest.Limits
-	// ChunkRows is how many rows are decided in one transaction; 0 = 65,536.
+	// ChunkRows is how many rows are decided in one transaction; 0 = 131,072.
 	ChunkRows int
 	Now       func() time.Time
 	Log       *slog.Logger
-	// Progress, if set, is told how far an upload has come, in rows.
-	Progress func(upload *conversion.Upload, done, rows int)
+	// Progress, if set, is told how far an upload has come.
+	Progress func(*conversion.Upload, Pace)
 
 	// surveyed is the table read last: accepting, deciding and reporting an
 	// upload one after another survey its bytes once.

@@ -132,7 +132,6 @@ func orDash(text string) string {
 // bar is a progress bar for long files at a terminal.
 type bar struct {
 	out   io.Writer
-	began time.Time
 	drawn time.Time
 	shown bool
 }
@@ -145,24 +144,22 @@ const (
 
 // progress shows a bar while a worker works, if standard error is a terminal.
 func (g *globals) progress(w *worker.Worker) *bar {
-	b := &bar{out: g.stderr, began: time.Now()}
+	b := &bar{out: g.stderr}
 	if file, ok := g.stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		w.Progress = b.draw
 	}
 	return b
 }
 
-func (b *bar) draw(_ *conversion.Upload, done, rows int) {
+func (b *bar) draw(_ *conversion.Upload, pace worker.Pace) {
 	now := time.Now()
-	if rows < barWorthwhile || now.Sub(b.drawn) < barPause {
+	if pace.Rows < barWorthwhile || now.Sub(b.drawn) < barPause {
 		return
 	}
 	b.drawn, b.shown = now, true
-	rate := float64(done) / max(now.Sub(b.began).Seconds(), 0.001)
-	left := time.Duration(float64(rows-done)/max(rate, 1)) * time.Second
-	full := barWidth * done / rows
+	full := barWidth * pace.Done / pace.Rows
 	fmt.Fprintf(b.out, "\r%s%s %3d%%  %d of %d rows  %.0f/s  %s left  ",
-		strings.Repeat("█", full), strings.Repeat("░", barWidth-full), 100*done/rows, done, rows, rate, left.Round(time.Second))
+		strings.Repeat("█", full), strings.Repeat("░", barWidth-full), 100*pace.Done/pace.Rows, pace.Done, pace.Rows, pace.PerSecond, pace.Left.Round(time.Second))
 }
 
 // finish takes the bar away.

@@ -33,7 +33,9 @@ func (c *uploadsUndoCommand) Run(g *globals) error {
 	defer app.close()
 	undo := func(keep bool) (*conversion.Upload, error) {
 		var made *conversion.Upload
+		bar := g.progress(app.worker)
 		err := app.worker.Undo(g.ctx, upload, keep, func(w *worker.Worker, u *conversion.Upload) error {
+			bar.finish()
 			made = u
 			if keep {
 				return nil
@@ -79,10 +81,12 @@ func (c *uploadsReplayCommand) Run(g *globals) error {
 	var compared worker.Comparison
 	replay := func(keep bool) (*conversion.Upload, error) {
 		var made *conversion.Upload
+		bar := g.progress(app.worker)
 		err := app.worker.Replay(g.ctx, upload, keep, func(_ *worker.Worker, u *conversion.Upload, found worker.Comparison) error {
 			made, compared = u, found
 			return nil
 		})
+		bar.finish()
 		return made, asUsage(err)
 	}
 	ask := !c.DryRun && !c.Yes && g.atTerminal()
