@@ -1,18 +1,29 @@
 package conversion
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 )
 
-// Key says when two rows speak of the same conversion: a digest of the account
-// and of the parts its settings name. The zero Key is none.
-type Key [16]byte
+// Key says when two rows speak of the same conversion: the call, if it is one of the
+// parts that the account's settings name, and a digest of the account and the others.
+// The zero Key is none.
+type Key struct {
+	Call int64 // our id; 0 if the call is no part of it
+	Rest [16]byte
+}
+
+// Compare orders keys by their calls first.
+func (k Key) Compare(other Key) int {
+	return cmp.Or(cmp.Compare(k.Call, other.Call), bytes.Compare(k.Rest[:], other.Rest[:]))
+}
 
 // Key is what conversions of an account that have these details, and belong to a
 // call (our id; 0 for none), are told apart by.
 func (of *Details) Key(account string, call int64, by KeySet) Key {
+	var key Key
 	h := newDigest()
 	h.text(account)
 	if of.Parent != "" { // one that was added to another is told from it, and by its own id
@@ -25,9 +36,7 @@ func (of *Details) Key(account string, call int64, by KeySet) Key {
 		}
 		switch part {
 		case KeyCall:
-			if call != 0 {
-				h.number(call)
-			} else {
+			if key.Call = call; call == 0 {
 				h.text(of.Campaign, of.Publisher, of.ReferenceID)
 			}
 		case KeyEventType:
@@ -42,7 +51,8 @@ func (of *Details) Key(account string, call int64, by KeySet) Key {
 			h.text(of.EventID)
 		}
 	}
-	return Key(h.sum())
+	key.Rest = h.sum()
+	return key
 }
 
 // Home is the key that a conversion belongs under. One whose creation was undone
@@ -52,7 +62,7 @@ func (c *Conversion) Home(account string) Key {
 		h := newDigest()
 		h.text("undone")
 		h.number(c.ID)
-		return Key(h.sum())
+		return Key{Rest: h.sum()}
 	}
 	return c.Details.Key(account, c.Call, c.KeyedBy)
 }

@@ -539,7 +539,7 @@ func TestARowWithoutItsCallWaits(t *testing.T) {
 func TestParentReferenceUpdatesWhateverTheKey(t *testing.T) {
 	p := policy(t)
 	p.Account.Duplicates = conversion.DuplicateRules{Key: []conversion.KeyPart{conversion.KeyReferenceID}, Mode: conversion.ModeIgnore}
-	held := &conversion.Conversion{ID: 10_000_002, Key: conversion.Key{1}, Nth: 3, Changes: 1, Call: 4, OccurredAt: after(-time.Hour), Standing: conversion.Standing{Sale: usd(0)}, Details: conversion.Details{ReferenceID: "R1", ReasonCode: "new_signup"}}
+	held := &conversion.Conversion{ID: 10_000_002, Key: conversion.Key{Call: 1}, Nth: 3, Changes: 1, Call: 4, OccurredAt: after(-time.Hour), Standing: conversion.Standing{Sale: usd(0)}, Details: conversion.Details{ReferenceID: "R1", ReasonCode: "new_signup"}}
 	claim := conversion.Claim{Line: 8, Names: parent("R1"), Standing: conversion.Standing{Sale: usd(9500)}, Details: conversion.Details{ReasonCode: "confirmed_order"}}
 	d := matcher.Decide(&claim, matcher.Candidates{Named: []*conversion.Conversion{held}}, p, 2)
 	wantVerdict(t, d, conversion.Updated, "")

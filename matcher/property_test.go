@@ -278,7 +278,7 @@ func randomConversion(r *rand.Rand) *conversion.Conversion {
 		return nil
 	}
 	c := &conversion.Conversion{
-		ID: conversion.MakeID(1, 2+r.IntN(9)), Key: conversion.Key{byte(r.IntN(9))}, Nth: r.IntN(3), Call: r.Int64N(4), OccurredAt: after(0),
+		ID: conversion.MakeID(1, 2+r.IntN(9)), Key: conversion.Key{Call: int64(r.IntN(9))}, Nth: r.IntN(3), Call: r.Int64N(4), OccurredAt: after(0),
 		Details: conversion.Details{ReferenceID: []string{"", "R1"}[r.IntN(2)], ReasonCode: []string{"", "S"}[r.IntN(2)]},
 	}
 	if r.IntN(2) == 0 {

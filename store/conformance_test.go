@@ -373,7 +373,7 @@ func testSettling(t *testing.T, open func(t *testing.T) *Store) {
 			c, created := made(u, line)
 			doing(big, c, created)
 			big.Outcomes = append(big.Outcomes, conversion.Outcome{Line: line, Verdict: conversion.Created, ConversionID: c.ID})
-			big.Fingerprints[conversion.Fingerprint(key(fmt.Sprint("f", line)))] = created.ID
+			big.Fingerprints[conversion.Fingerprint(key(fmt.Sprint("f", line)).Rest)] = created.ID
 		}
 		big.Cursor, big.Done = n+1, true
 		must(t, settle(t.Context(), s, big))
@@ -976,7 +976,7 @@ func testVerify(t *testing.T, open func(t *testing.T) *Store) {
 			return fmt.Sprintf("UPDATE conversion_key SET nth = 7 WHERE conversion = %d", plain)
 		}, "can't be found by its key"},
 		{"a key of no conversion", func(int64, int64, int64, int64) string {
-			return "INSERT INTO conversion_key (key, nth, conversion) VALUES (x'77', 0, 77)"
+			return "INSERT INTO conversion_key (call, key, nth, conversion) VALUES (0, x'77', 0, 77)"
 		}, "1 keys lead to no conversion"},
 		{"a conversion that its call doesn't lead to", func(_, plain, _, _ int64) string {
 			return fmt.Sprintf("DELETE FROM conversion_call WHERE conversion = %d", plain)
@@ -1274,7 +1274,7 @@ func testChecks(t *testing.T, open func(t *testing.T) *Store) {
 		{"a sale without a currency", "UPDATE conversion SET sale_currency = ''"},
 		{"a payout without a currency", "UPDATE conversion SET payout_currency = ''"},
 		{"a conversion before the first", "UPDATE conversion SET nth = -1"},
-		{"two conversions of one key and number", "INSERT INTO conversion_key SELECT key, nth, conversion + 1 FROM conversion_key"},
+		{"two conversions of one key and number", "INSERT INTO conversion_key SELECT call, key, nth, conversion + 1 FROM conversion_key"},
 		{"a conversion in an unknown status", "UPDATE conversion SET status = 'lost'"},
 		{"an amount of one that was undone", "UPDATE conversion SET status = 'undone'"},
 		{"outcomes that end before they begin", "UPDATE outcome_chunk SET last_line = 1"},

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
@@ -78,7 +77,12 @@ func (tx *transaction) find(account int64, c *conversion.Conversion) {
 	if c.ReferenceID != "" {
 		tx.references.add(referenceDigest(account, c.ReferenceID), 0, c.ID)
 	}
-	if c.Call != 0 {
+	tx.findByCall(c)
+}
+
+// findByCall notes the call of a conversion that its key doesn't lead to.
+func (tx *transaction) findByCall(c *conversion.Conversion) {
+	if c.Call != 0 && c.Key.Call == 0 {
 		tx.calls.add(c.Call, 0, c.ID)
 	}
 }
@@ -94,9 +98,9 @@ func referenceDigest(account int64, reference string) int64 {
 
 // flush writes what is not written yet.
 func (tx *transaction) flush(ctx context.Context) error {
-	keys := tx.keys.take(func(a, b conversion.Key) int { return bytes.Compare(a[:], b[:]) })
-	err := insert(ctx, tx, "conversion_key", "key, nth, conversion", "", len(keys), func(row int, into []any) []any {
-		return append(into, keys[row].by[:], keys[row].nth, keys[row].conversion)
+	keys := tx.keys.take(conversion.Key.Compare)
+	err := insert(ctx, tx, "conversion_key", "call, key, nth, conversion", "", len(keys), func(row int, into []any) []any {
+		return append(into, keys[row].by.Call, keys[row].by.Rest[:], keys[row].nth, keys[row].conversion)
 	})
 	if err != nil {
 		return err
@@ -129,7 +133,7 @@ func (tx *transaction) flushMany(ctx context.Context) error {
 // putFound adds the conversions that a query asks for by keys, ids, reference ids and
 // calls.
 func (tx *transaction) putFound(ctx context.Context, held *conversion.Held, account int64, query *conversion.HeldQuery) error {
-	keys := distinct(query.Keys, func(a, b conversion.Key) int { return bytes.Compare(a[:], b[:]) })
+	keys := distinct(query.Keys, conversion.Key.Compare)
 	ids := slices.Clone(query.Conversions)
 	var references []int64
 	for _, id := range query.References {
@@ -145,20 +149,25 @@ func (tx *transaction) putFound(ctx context.Context, held *conversion.Held, acco
 	}
 	references = distinct(references, cmp.Compare[int64])
 	calls := distinct(query.Calls, cmp.Compare[int64])
+	if len(calls) > 0 { // few rows ask for those
+		if err := tx.flush(ctx); err != nil {
+			return err
+		}
+	}
 	ids = tx.keys.find(keys, ids)
-	ids = tx.references.find(references, ids)
-	ids = distinct(tx.calls.find(calls, ids), cmp.Compare[int64])
+	ids = distinct(tx.references.find(references, ids), cmp.Compare[int64])
 	for _, by := range []struct {
-		what, from string
-		rows       int
-		args       func(row int, into []any) []any
+		what, columns, from string
+		rows                int
+		args                func(row int, into []any) []any
 	}{
-		{"key", "conversion_key f CROSS JOIN conversion c WHERE f.key = w.v AND c.id = f.conversion", len(keys), func(row int, into []any) []any { return append(into, keys[row][:]) }},
-		{"id", "conversion c WHERE c.id = w.v AND c.account = " + literal(account), len(ids), intArgs(ids)},
-		{"reference", "conversion_reference f CROSS JOIN conversion c WHERE f.reference = w.v AND c.id = f.conversion AND c.account = " + literal(account), len(references), intArgs(references)},
-		{"call", "conversion_call f CROSS JOIN conversion c WHERE f.call = w.v AND c.id = f.conversion", len(calls), intArgs(calls)},
+		{"key", "call, key", "conversion_key f CROSS JOIN conversion c WHERE f.call = w.call AND f.key = w.key AND c.id = f.conversion", len(keys), func(row int, into []any) []any { return append(into, keys[row].Call, keys[row].Rest[:]) }},
+		{"id", "v", "conversion c WHERE c.id = w.v AND c.account = " + literal(account), len(ids), intArgs(ids)},
+		{"reference", "v", "conversion_reference f CROSS JOIN conversion c WHERE f.reference = w.v AND c.id = f.conversion AND c.account = " + literal(account), len(references), intArgs(references)},
+		{"call", "v", "conversion_key f CROSS JOIN conversion c WHERE f.call = w.v AND c.id = f.conversion", len(calls), intArgs(calls)},
+		{"call", "v", "conversion_call f CROSS JOIN conversion c WHERE f.call = w.v AND c.id = f.conversion", len(calls), intArgs(calls)},
 	} {
-		if err := putConversions(ctx, tx, held, by.from, by.rows, by.args); err != nil {
+		if err := putConversions(ctx, tx, held, by.columns, by.from, by.rows, by.args); err != nil {
 			return fmt.Errorf("find conversions by %s: %w", by.what, err)
 		}
 	}

@@ -32,9 +32,9 @@ func loadHeld(ctx context.Context, tx *transaction, account int64, query convers
 	return held, nil
 }
 
-// putConversions adds the conversions c that some wanted values, w.v, lead to.
-func putConversions(ctx context.Context, q querier, held *conversion.Held, from string, rows int, args func(row int, into []any) []any) error {
-	return lookup(ctx, q, "v", "SELECT c."+joinColumns("c", conversionColumns)+" FROM w CROSS JOIN "+from, rows, args, func(rows *sql.Rows) error {
+// putConversions adds the conversions c that some wanted values w lead to.
+func putConversions(ctx context.Context, q querier, held *conversion.Held, columns, from string, rows int, args func(row int, into []any) []any) error {
+	return lookup(ctx, q, columns, "SELECT c."+joinColumns("c", conversionColumns)+" FROM w CROSS JOIN "+from, rows, args, func(rows *sql.Rows) error {
 		c, err := scanConversion(rows)
 		if err == nil {
 			held.Put(c)
@@ -157,7 +157,7 @@ func loadDone(ctx context.Context, q querier, held *conversion.Held, query conve
 	if held.Ledgers, err = ledgersOf(ctx, q, ids); err != nil {
 		return err
 	}
-	if err := putConversions(ctx, q, held, "conversion c WHERE c.id = w.v", len(ids), intArgs(ids)); err != nil {
+	if err := putConversions(ctx, q, held, "v", "conversion c WHERE c.id = w.v", len(ids), intArgs(ids)); err != nil {
 		return fmt.Errorf("read conversions: %w", err)
 	}
 	undone, err := undoneCosts(ctx, q, first, last)
@@ -236,7 +236,7 @@ func (l ledger) Newest(key conversion.Key, but int64) (*conversion.Conversion, e
 		return nil, err
 	}
 	c, err := scanConversion(l.q.QueryRowContext(l.ctx, "SELECT c."+joinColumns("c", conversionColumns)+
-		" FROM conversion_key f JOIN conversion c ON c.id = f.conversion WHERE f.key = $1 AND f.conversion <> $2 ORDER BY f.nth DESC LIMIT 1", key[:], but))
+		" FROM conversion_key f JOIN conversion c ON c.id = f.conversion WHERE f.call = $1 AND f.key = $2 AND f.conversion <> $3 ORDER BY f.nth DESC LIMIT 1", key.Call, key.Rest[:], but))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

@@ -36,17 +36,17 @@ func (s *Store) Settle(ctx context.Context, query conversion.HeldQuery, decide f
 
 const standingColumns = "sale, sale_currency, received, received_currency, payout, payout_currency, status"
 
-const conversionColumns = "id, key, keyed_by, nth, changes, call, occurred_ms, " + standingColumns + ", details"
+const conversionColumns = "id, key_call, key, keyed_by, nth, changes, call, occurred_ms, " + standingColumns + ", details"
 
 func scanConversion(row scanner, before ...any) (*conversion.Conversion, error) {
 	var c conversion.Conversion
 	var key []byte
 	var minor [3]sql.NullInt64
 	var currency [3]string
-	into := append(before, &c.ID, &key, &c.KeyedBy, &c.Nth, &c.Changes, &c.Call, &c.OccurredAt,
+	into := append(before, &c.ID, &c.Key.Call, &key, &c.KeyedBy, &c.Nth, &c.Changes, &c.Call, &c.OccurredAt,
 		&minor[0], &currency[0], &minor[1], &currency[1], &minor[2], &currency[2], &c.Status, storedDetails{&c.Details})
 	err := row.Scan(into...)
-	copy(c.Key[:], key)
+	copy(c.Key.Rest[:], key)
 	c.Sale, c.Received, c.Payout = amount(minor[0], currency[0]), amount(minor[1], currency[1]), amount(minor[2], currency[2])
 	return &c, err
 }
@@ -125,7 +125,7 @@ func leaveKeys(ctx context.Context, tx *transaction, conversions []int64) error 
 		return err
 	}
 	for _, id := range conversions {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM conversion_key WHERE (key, nth) = (SELECT key, nth FROM conversion WHERE id = $1) AND conversion = $1", id); err != nil {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM conversion_key WHERE (call, key, nth) = (SELECT key_call, key, nth FROM conversion WHERE id = $1) AND conversion = $1", id); err != nil {
 			return fmt.Errorf("free a key: %w", err)
 		}
 	}
@@ -136,7 +136,7 @@ func leaveKeys(ctx context.Context, tx *transaction, conversions []int64) error 
 // amount was in is remembered even while there is none.
 var changing = func() string {
 	var set []string
-	for column := range strings.SplitSeq("key, keyed_by, nth, changes, sale, received, payout, status, details", ", ") {
+	for column := range strings.SplitSeq("key_call, key, keyed_by, nth, changes, sale, received, payout, status, details", ", ") {
 		set = append(set, column+" = excluded."+column)
 	}
 	for _, column := range []string{"sale_currency", "received_currency", "payout_currency"} {
@@ -176,6 +176,7 @@ func saveConversions(ctx context.Context, tx *transaction, account int64, s *con
 		changed = append(changed, c)
 		if rekeyed[c.ID] {
 			tx.keys.add(c.Key, c.Nth, c.ID)
+			tx.findByCall(c)
 		}
 		if renamed[c.ID] && c.ReferenceID != "" {
 			tx.references.add(referenceDigest(account, c.ReferenceID), 0, c.ID)
@@ -187,7 +188,7 @@ func saveConversions(ctx context.Context, tx *transaction, account int64, s *con
 	}{{fresh, ""}, {changed, "ON CONFLICT (id) DO UPDATE SET " + changing}} {
 		err := insert(ctx, tx, "conversion", "account, regrouped, "+conversionColumns, some.onConflict, len(some.conversions), func(row int, into []any) []any {
 			c := some.conversions[row]
-			return append(into, account, regrouped[c.ID], c.ID, c.Key[:], int(c.KeyedBy), c.Nth, c.Changes, c.Call, int64(c.OccurredAt),
+			return append(into, account, regrouped[c.ID], c.ID, c.Key.Call, c.Key.Rest[:], int(c.KeyedBy), c.Nth, c.Changes, c.Call, int64(c.OccurredAt),
 				nullable(c.Sale), string(c.Sale.Currency), nullable(c.Received), string(c.Received.Currency), nullable(c.Payout), string(c.Payout.Currency), string(c.Status), detailsText(&c.Details))
 		})
 		if err != nil {

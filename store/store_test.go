@@ -109,7 +109,7 @@ func made(u *conversion.Upload, line int, change ...func(*conversion.Conversion)
 }
 
 func key(text string) (k conversion.Key) {
-	copy(k[:], text)
+	copy(k.Rest[:], text)
 	return k
 }
 

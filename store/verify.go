@@ -80,8 +80,8 @@ func (s *Store) Verify(ctx context.Context) (Verified, error) {
 func (s *Store) verifyFinders(ctx context.Context, v *Verified) error {
 	found := 0
 	rows, err := s.read.QueryContext(ctx, `SELECT c.id, c.account, COALESCE(c.details ->> 'reference_id', ''),
-		EXISTS (SELECT 1 FROM conversion_key f WHERE f.key = c.key AND f.nth = c.nth AND f.conversion = c.id),
-		c.call = 0 OR EXISTS (SELECT 1 FROM conversion_call f WHERE f.call = c.call AND f.conversion = c.id) FROM conversion c`)
+		EXISTS (SELECT 1 FROM conversion_key f WHERE f.call = c.key_call AND f.key = c.key AND f.nth = c.nth AND f.conversion = c.id),
+		c.call = 0 OR c.call = c.key_call OR EXISTS (SELECT 1 FROM conversion_call f WHERE f.call = c.call AND f.conversion = c.id) FROM conversion c`)
 	if err != nil {
 		return err
 	}

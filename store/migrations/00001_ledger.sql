@@ -115,7 +115,8 @@ CREATE TABLE outcome_chunk (
 CREATE TABLE conversion (
     id                INTEGER PRIMARY KEY, -- upload and line that created it
     account           INTEGER NOT NULL,
-    key               BLOB NOT NULL,
+    key_call          INTEGER NOT NULL, -- the call, if that is a part of the key; else 0
+    key               BLOB NOT NULL,    -- a digest of the other parts
     keyed_by          INTEGER NOT NULL, -- the parts of the key, one bit each
     nth               INTEGER NOT NULL CHECK (nth >= 0), -- counts conversions under one key
     changes           INTEGER NOT NULL CHECK (changes > 0), -- the ledger's entries for it
@@ -144,10 +145,11 @@ CREATE INDEX conversion_regrouped ON conversion (id) WHERE regrouped = 1;
 -- What conversions are found by: tables of their own, because what is written to each
 -- can be sorted as it is.
 CREATE TABLE conversion_key (
+    call       INTEGER NOT NULL,
     key        BLOB NOT NULL,
     nth        INTEGER NOT NULL CHECK (nth >= 0),
     conversion INTEGER NOT NULL,
-    PRIMARY KEY (key, nth)
+    PRIMARY KEY (call, key, nth)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE conversion_reference (
@@ -156,7 +158,7 @@ CREATE TABLE conversion_reference (
     PRIMARY KEY (reference, conversion)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE conversion_call (
+CREATE TABLE conversion_call ( -- of those whose key doesn't lead from the call to them
     call       INTEGER NOT NULL,
     conversion INTEGER NOT NULL,
     PRIMARY KEY (call, conversion)
