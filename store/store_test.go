@@ -21,7 +21,7 @@ func TestSQLiteConforms(t *testing.T) {
 }
 
 // opened opens a store for the length of a test.
-func opened(t *testing.T, setting string) *Store {
+func opened(t testing.TB, setting string) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), setting)
 	if err != nil {
@@ -53,7 +53,7 @@ func tamper(t *testing.T, s *Store, statements ...string) error {
 	return nil
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func newUpload(origin string) *conversion.Upload {
 }
 
 // saved saves an upload whose bytes are its origin.
-func saved(t *testing.T, s *Store, origin string) *conversion.Upload {
+func saved(t testing.TB, s *Store, origin string) *conversion.Upload {
 	t.Helper()
 	must(t, s.EnsureAccounts(t.Context(), []string{"23", "24"}))
 	u, _, err := s.SaveUpload(t.Context(), newUpload(origin), content(origin))
@@ -84,7 +84,7 @@ func saved(t *testing.T, s *Store, origin string) *conversion.Upload {
 }
 
 // begun saves an upload and begins to decide it.
-func begun(t *testing.T, s *Store, origin string) *conversion.Upload {
+func begun(t testing.TB, s *Store, origin string) *conversion.Upload {
 	t.Helper()
 	u := saved(t, s, origin)
 	must(t, s.BeginDeciding(t.Context(), u.ID, conversion.Reading{Dialect: "invoca", Delimiter: ",", Rows: 3}))

@@ -1,6 +1,7 @@
 // Benchdata is what scripts/bench needs besides the shell:
 //
-//	benchdata calls SEED CALLS            writes a call log
+//	benchdata calls SEED CALLS FROM TO    writes a call log of the calls from the
+//	                                      FROM-th to before the TO-th of so many
 //	benchdata upload SEED CALLS ROWS      writes conversions of those calls
 //	benchdata measure FILE PROGRAM ARG …  runs a program and adds a line with its
 //	                                      seconds, those of CPU, and its peak
@@ -39,12 +40,12 @@ func main() {
 func run(args []string) error {
 	command, args := args[0], args[1:]
 	switch {
-	case command == "calls" && len(args) == 2:
+	case command == "calls" && len(args) == 4:
 		n, err := numbers(args)
 		if err != nil {
 			return err
 		}
-		return writeCalls(os.Stdout, world{seed: n[0]}, n[1])
+		return writeCalls(os.Stdout, world{seed: n[0]}, n[1], n[2], min(n[3], n[1]))
 	case command == "upload" && len(args) == 3:
 		n, err := numbers(args)
 		if err != nil {
@@ -133,10 +134,10 @@ func dashed(number int) string {
 	return fmt.Sprintf("%03d-%03d-%04d", number/10_000_000, number/10_000%1000, number%10_000)
 }
 
-func writeCalls(to io.Writer, w world, n int) error {
+func writeCalls(to io.Writer, w world, n, first, end int) error {
 	out := csv.NewWriter(to)
 	out.Write([]string{"call_id", "start_time", "duration_in_seconds", "calling_phone_number", "called_phone_number", "campaign_id", "publisher_id", "click_id", "status"})
-	for k := range n {
+	for k := first; k < end; k++ {
 		c, dice := w.call(k, n), w.dice(forLabel, k)
 		out.Write([]string{
 			fmt.Sprintf("%04X-%08X", dice.IntN(1<<16), k), c.start.Format(time.RFC3339), strconv.Itoa(c.duration), e164(c.caller),

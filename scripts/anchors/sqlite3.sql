@@ -1,6 +1,6 @@
 -- What scripts/bench measures calltally against: the same upload decided by the
 -- sqlite3 command line, in set-based SQL. It runs in a folder with upload.csv, on
--- a store that has the table call and its indexes, and writes sql.results.csv.
+-- a store that has the table call and its indexes, and writes sqlite3.results.csv.
 --
 -- The rules are calltally's defaults: a row means the call of its caller that is
 -- nearest by |start| + 20 x |duration|, within five minutes, if it alone agrees
@@ -184,7 +184,7 @@ COMMIT;
 -- -------------------------------------------------------------- the results file
 .headers on
 .mode csv
-.output sql.results.csv
+.output sqlite3.results.csv
 SELECT s.*, o.verdict AS result, o.code, iif(o.call IS NULL, '', f.call_id) AS call_id,
     iif(o.call IS NULL, '', strftime('%Y-%m-%dT%H:%M:%SZ', f.start_ms / 1000, 'unixepoch')) AS call_start_time, o.conversion AS conversion_id
 FROM temp.sent s CROSS JOIN outcome o ON o.line = s.rowid + 1 LEFT JOIN found f ON f.line = o.line
