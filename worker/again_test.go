@@ -210,7 +210,7 @@ func TestAnUploadWhoseFirstRowsAreDecidedIsNeverRefused(t *testing.T) {
 				b := newBench(t, createsAll)
 				b.know(0, 5)
 				settles := 0
-				interrupted := b.another(failingStore{b.db, func() bool { settles++; return settles == 2 }})
+				interrupted := b.another(failingStore{b.db, func(conversion.HeldQuery) bool { settles++; return settles == 2 }})
 				interrupted.ChunkRows = 2
 				upload := b.accept("orders.csv", content)
 				if err := interrupted.Decide(t.Context(), b.upload(upload.ID)); err == nil {
@@ -280,7 +280,7 @@ func TestACallLogIsImportedEvenIfWaitingRowsCannotBeDecided(t *testing.T) {
 	b := newBench(t, waits)
 	waiting := b.deliver("orders.csv", sold("10.00"))
 	log, _ := callLog(t, b)
-	w := b.another(failingStore{b.db, func() bool { return true }})
+	w := b.another(failingStore{b.db, func(conversion.HeldQuery) bool { return true }})
 	if tally, err := w.ImportCalls(t.Context(), log); err != nil || tally.Created != 1 {
 		t.Errorf("the import says %+v, %v; want one call", tally, err)
 	}

@@ -12,20 +12,66 @@ import (
 	"calltally/matcher"
 )
 
+const (
+	// smallUpload is the size, in bytes, up to which uploads that wait are decided
+	// together: then what takes longest, making sure that they are on the disk, is done
+	// once for all of them.
+	smallUpload = 64 << 10
+	// mostTogether is how many are, at most.
+	mostTogether = 100
+)
+
 // DecideAll decides every upload that is ours and not decided yet, in the order
 // they came. One upload's failure delays no other.
 func (w *Worker) DecideAll(ctx context.Context) error {
 	var failures []error
+	var small []*conversion.Upload
+	decide := func(uploads ...*conversion.Upload) {
+		failures = append(failures, w.decideTogether(ctx, uploads))
+		small = small[:0]
+	}
 	err := w.Store.UploadsToDecide(ctx, func(u *conversion.Upload) error {
+		plain := u.Takes == conversion.TakesConversions && !u.DryRun && u.Size <= smallUpload
+		if small = append(small, u); !plain {
+			decide(small[:len(small)-1]...)
+			decide(u)
+		} else if len(small) == mostTogether {
+			decide(small...)
+		}
+		return ctx.Err()
+	})
+	decide(small...)
+	return errors.Join(append(failures, err)...)
+}
+
+// decideTogether decides uploads in one transaction; if one of them stands in the way,
+// each in its own.
+func (w *Worker) decideTogether(ctx context.Context, uploads []*conversion.Upload) error {
+	if len(uploads) > 1 {
+		err := w.Together(ctx, func(s Store) (bool, error) {
+			together := w.On(s)
+			for _, u := range uploads {
+				attempt := *u // the upload itself stays as it is if this is taken back
+				if err := together.Decide(ctx, &attempt); err != nil {
+					return false, err
+				}
+			}
+			return true, nil
+		})
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	var failures []error
+	for _, u := range uploads {
 		switch err := w.Decide(ctx, u); {
 		case errors.Is(err, conversion.ErrTaken):
 			w.Log.Info("upload left to another process", "upload", u.ID)
 		case err != nil && ctx.Err() == nil:
 			failures = append(failures, fmt.Errorf("decide upload %d: %w", u.ID, err))
 		}
-		return ctx.Err()
-	})
-	return errors.Join(append(failures, err)...)
+	}
+	return errors.Join(failures...)
 }
 
 // Decide decides an upload's rows, from where an earlier try may have ended.

@@ -180,21 +180,34 @@ func TestASourceThatFailsDelaysNoOther(t *testing.T) {
 	}
 }
 
-// failingStore fails to settle one upload.
+// Small uploads that wait are decided in one transaction.
+func TestSmallUploadsAreDecidedTogether(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 9)
+	for i := range 3 {
+		b.accept(fmt.Sprintf("%d.csv", i), table(line(i, "", "", "1.00"), line(i, "", "", "2.00")))
+	}
+	transactions := 0
+	w := b.another(settleHook{b.db, func() { transactions++ }})
+	if err := w.DecideAll(t.Context()); err != nil || transactions != 1 {
+		t.Errorf("%d transactions, %v; want one", transactions, err)
+	}
+	for id := range int64(3) {
+		b.wantVerdicts(id+1, "created updated")
+	}
+	b.check()
+}
+
+// failingStore fails to settle some chunks.
 type failingStore struct {
 	worker.Store
-	poison func() bool
+	poison func(conversion.HeldQuery) bool
 }
 
-func (s failingStore) beforeTogether() error {
-	if s.poison() {
-		return errors.New("disk I/O error")
-	}
-	return nil
-}
+func (s failingStore) around(other worker.Store) worker.Store { return failingStore{other, s.poison} }
 
 func (s failingStore) Settle(ctx context.Context, query conversion.HeldQuery, decide func(*conversion.Held) (*conversion.Settlement, error)) error {
-	if s.poison() {
+	if s.poison(query) {
 		return errors.New("disk I/O error")
 	}
 	return s.Store.Settle(ctx, query, decide)
@@ -203,8 +216,7 @@ func (s failingStore) Settle(ctx context.Context, query conversion.HeldQuery, de
 func TestAnUploadThatFailsDelaysNoOtherAndGoesOnLater(t *testing.T) {
 	b := newBench(t, nil)
 	b.know(0, 9)
-	settles := 0
-	w := b.another(failingStore{b.db, func() bool { settles++; return settles == 2 }})
+	w := b.another(failingStore{b.db, func(q conversion.HeldQuery) bool { return q.By == 1 && q.First > 3 }})
 	w.ChunkRows = 2
 	b.put("a.csv", table(line(0, "", "", "1.00"), line(1, "", "", "2.00"), line(2, "", "", "3.00"), line(3, "", "", "4.00"), line(4, "", "", "5.00")))
 	b.put("b.csv", table(line(7, "", "", "8.00")))
@@ -321,7 +333,7 @@ func TestARefusalAfterSomeRowsWereAppliedDoesNotDenyThem(t *testing.T) {
 	b := newBench(t, nil)
 	b.know(0, 4)
 	settles := 0
-	w := b.another(failingStore{b.db, func() bool { settles++; return settles > 1 }})
+	w := b.another(failingStore{b.db, func(conversion.HeldQuery) bool { settles++; return settles > 1 }})
 	w.ChunkRows = 2
 	upload, err := w.Accept(t.Context(), delivery("23", "orders.csv", table(line(0, "", "", "1.00"), line(1, "", "", "2.00"), line(2, "", "", "3.00"))))
 	if err != nil {
