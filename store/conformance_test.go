@@ -22,7 +22,7 @@ func conformance(t *testing.T, open func(t *testing.T) *Store) {
 	}{
 		{"uploads", testUploads}, {"settling", testSettling}, {"what is held", testHeld}, {"calls", testCalls},
 		{"corrected calls", testCorrectedCalls}, {"rehearsals", testRehearsals}, {"the proof of the ledger", testVerify},
-		{"reports", testReports}, {"refusals", testRefusals}, {"polls and jobs", testPollsAndJobs}, {"searches for calls", testSearches}, {"statements", testStatements}, {"what is done together", testTogether}, {"costs of calls", testCosts}, {"opening", testOpening}, {"many writers", testManyWriters}, {"checks", testChecks},
+		{"reports", testReports}, {"refusals", testRefusals}, {"polls and jobs", testPollsAndJobs}, {"searches for calls", testSearches}, {"statements", testStatements}, {"what is done together", testTogether}, {"what is found in its transaction", testFoundInTransaction}, {"costs of calls", testCosts}, {"opening", testOpening}, {"many writers", testManyWriters}, {"checks", testChecks},
 	} {
 		t.Run(suite.name, func(t *testing.T) { suite.run(t, open) })
 	}
@@ -1303,4 +1303,75 @@ func callsFound(t *testing.T, s *Store, account string, searches []conversion.Ca
 		found[search] = append(found[search], calls...)
 	})
 	return found, err
+}
+
+// testFoundInTransaction looks for conversions in the transaction that has made them,
+// where what they are found by is not written yet.
+func testFoundInTransaction(t *testing.T, open func(t *testing.T) *Store) {
+	for _, by := range []struct {
+		name  string
+		query func(c *conversion.Conversion) conversion.HeldQuery
+	}{
+		{"key", func(c *conversion.Conversion) conversion.HeldQuery {
+			return conversion.HeldQuery{Keys: []conversion.Key{c.Key}}
+		}},
+		{"reference id", func(c *conversion.Conversion) conversion.HeldQuery {
+			return conversion.HeldQuery{References: []string{c.ReferenceID}}
+		}},
+		{"the reference id of a name", func(c *conversion.Conversion) conversion.HeldQuery {
+			return conversion.HeldQuery{Names: []conversion.Name{{Column: "order_id", Reference: c.ReferenceID}}}
+		}},
+		{"its own id", func(c *conversion.Conversion) conversion.HeldQuery {
+			return conversion.HeldQuery{Conversions: []int64{c.ID}}
+		}},
+		{"call", func(c *conversion.Conversion) conversion.HeldQuery {
+			return conversion.HeldQuery{Calls: []int64{c.Call}}
+		}},
+	} {
+		for _, keyCall := range []int64{0, 7} {
+			t.Run(fmt.Sprintf("a conversion is found by %s, the call of its key is %d", by.name, keyCall), func(t *testing.T) {
+				s := open(t)
+				u := begun(t, s, "a")
+				c, created := made(u, 2, func(c *conversion.Conversion) { c.Key.Call = keyCall })
+				query := by.query(c)
+				query.Account = "23"
+				must(t, s.Together(t.Context(), func(together *Store) (bool, error) {
+					if err := settle(t.Context(), together, doing(settlement(u, 0, 2), c, created)); err != nil {
+						return false, err
+					}
+					held, err := heldBy(t.Context(), together, query)
+					if err == nil && held.Conversion(c.ID) == nil {
+						t.Error("not found in its transaction")
+					}
+					return true, err
+				}))
+				held, err := heldBy(t.Context(), s, query)
+				must(t, err)
+				if held.Conversion(c.ID) == nil {
+					t.Error("not found after its transaction")
+				}
+				wantVerified(t, s, 1, 1)
+			})
+		}
+	}
+	t.Run("one leaves its key in the transaction that has made it", func(t *testing.T) {
+		s := open(t)
+		u := begun(t, s, "a")
+		c, created := made(u, 2, func(c *conversion.Conversion) { c.Key.Call = 7 })
+		moved, change := updated(c, u, 3, 2_000, func(c *conversion.Conversion) { c.Key = key("elsewhere") })
+		must(t, s.Together(t.Context(), func(together *Store) (bool, error) {
+			if err := settle(t.Context(), together, doing(settlement(u, 0, 2), c, created)); err != nil {
+				return false, err
+			}
+			again := doing(settlement(u, 2, 3), moved, change)
+			again.Rekeyed = []int64{c.ID}
+			return true, settle(t.Context(), together, again)
+		}))
+		held, err := heldBy(t.Context(), s, conversion.HeldQuery{Account: "23", Keys: []conversion.Key{c.Key}})
+		must(t, err)
+		if held.Latest(c.Key) != nil {
+			t.Error("it is found by the key that it has left")
+		}
+		wantVerified(t, s, 1, 2)
+	})
 }

@@ -65,9 +65,6 @@ func (r *chunkReader) readAll(ctx context.Context, chunks chan<- *chunk) error {
 	}
 }
 
-// readAtOnce is how many rows are in a chunk at most.
-const readAtOnce = 8 << 10
-
 // chunkBytes ends a chunk of long rows early: a claim keeps its row's text in
 // memory.
 const chunkBytes = 2 << 20
@@ -87,7 +84,7 @@ func (r *chunkReader) empty() *chunk {
 	case c := <-r.spared:
 		return c
 	default:
-		return &chunk{rows: make([]row, 0, max(1, min(r.worker.chunkRows(), readAtOnce, r.rows)))}
+		return &chunk{rows: make([]row, 0, max(1, min(r.worker.readRows(), r.rows)))}
 	}
 }
 

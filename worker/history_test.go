@@ -1377,11 +1377,12 @@ func (p *past) settled(u *conversion.Upload) bool {
 func TestHistoryInChunks(t *testing.T) {
 	eachHistory(t, 4, draw.history, func(t *testing.T, h *history) {
 		whole, cut := begin(t, h), begin(t, h)
-		cut.ChunkRows = 1 + int(h.seed%3)
+		cut.ReadRows = 1 + int(h.seed%3)
+		cut.ChunkRows = cut.ReadRows * (1 + int(h.seed/3%4)) // the chunks of a transaction
 		for i, s := range h.steps {
 			whole.goOn(s)
 			cut.goOn(s)
-			cut.wantSpoken(fmt.Sprintf("step %d comes to the same in chunks of %d (got) and whole (want)", i+1, cut.ChunkRows), cut.all(), whole.all())
+			cut.wantSpoken(fmt.Sprintf("step %d comes to the same in chunks of %d (got) and whole (want)", i+1, cut.ReadRows), cut.all(), whole.all())
 			cut.check()
 			if t.Failed() {
 				return
@@ -1483,7 +1484,7 @@ func TestHistoryOfOverlappingFilesEqualsTheirUnion(t *testing.T) {
 		}
 		comesTo := func(files ...*sentFile) []string {
 			p := begin(t, h)
-			p.ChunkRows = d.IntN(4)
+			p.ReadRows, p.ChunkRows = d.IntN(3), d.IntN(6)
 			for _, file := range files {
 				p.take(p.Worker, file, file.source)
 				p.check()

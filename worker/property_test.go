@@ -199,7 +199,7 @@ func TestOverlappingFilesEqualTheirUnion(t *testing.T) {
 			sales := func(files ...string) []string {
 				b := newBench(t, func(a *conversion.Account) { a.Duplicates.Mode = conversion.ModeCreate })
 				b.know(0, 3)
-				b.ChunkRows = 1 + d.IntN(4)
+				b.ReadRows, b.ChunkRows = 1+d.IntN(4), 1+d.IntN(9)
 				for i, content := range files {
 					b.deliver(fmt.Sprint(i, ".csv"), table(content))
 				}

@@ -1,10 +1,12 @@
 package worker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -195,6 +197,36 @@ func TestSmallUploadsAreDecidedTogether(t *testing.T) {
 	for id := range int64(3) {
 		b.wantVerdicts(id+1, "created updated")
 	}
+	b.check()
+}
+
+// A dry run among uploads that are decided together changes nothing.
+func TestADryRunIsNotDecidedTogetherWithOthers(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 9)
+	for i := range 3 {
+		b.Plans[0].DryRun = i == 1
+		b.put(fmt.Sprintf("%d.csv", i), table(line(i, "", "", "1.00")))
+		for range 2 { // a file is taken when it was seen twice
+			for delivery, err := range b.drop.Deliveries(t.Context()) {
+				if err == nil {
+					_, err = b.Accept(t.Context(), delivery)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	var log bytes.Buffer
+	b.Log = slog.New(slog.NewTextHandler(&log, nil))
+	if err := b.DecideAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if decided := strings.Count(log.String(), "upload decided"); decided != 3 {
+		t.Errorf("3 uploads were decided %d times", decided)
+	}
+	b.wantSales("C0=1.00", "C2=1.00")
 	b.check()
 }
 

@@ -3,6 +3,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,8 +91,10 @@ type Worker struct {
 	Limits   ingest.Limits
 	// ChunkRows is how many rows are decided in one transaction; 0 = 131,072.
 	ChunkRows int
-	Now       func() time.Time
-	Log       *slog.Logger
+	// ReadRows is how many rows are read, matched and settled at a time; 0 = 8,192.
+	ReadRows int
+	Now      func() time.Time
+	Log      *slog.Logger
 	// Progress, if set, is told how far an upload has come.
 	Progress func(*conversion.Upload, Pace)
 
@@ -108,7 +111,7 @@ type Worker struct {
 func (w *Worker) On(store Store) *Worker {
 	return &Worker{
 		Store: store, Together: within(store), Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain, DigestTo: w.DigestTo, Zone: w.Zone,
-		Limits: w.Limits, ChunkRows: w.ChunkRows, Now: w.Now, Log: w.Log, Progress: w.Progress,
+		Limits: w.Limits, ChunkRows: w.ChunkRows, ReadRows: w.ReadRows, Now: w.Now, Log: w.Log, Progress: w.Progress,
 	}
 }
 
@@ -142,11 +145,12 @@ func (w *Worker) plan(source string) *Plan {
 
 const defaultChunkRows = 128 << 10
 
-func (w *Worker) chunkRows() int {
-	if w.ChunkRows > 0 {
-		return w.ChunkRows
-	}
-	return defaultChunkRows
+const defaultReadRows = 8 << 10
+
+func (w *Worker) chunkRows() int { return cmp.Or(max(w.ChunkRows, 0), defaultChunkRows) }
+
+func (w *Worker) readRows() int {
+	return min(cmp.Or(max(w.ReadRows, 0), defaultReadRows), w.chunkRows())
 }
 
 func (w *Worker) now() conversion.Millis { return conversion.MillisOf(w.Now()) }
