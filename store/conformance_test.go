@@ -22,7 +22,7 @@ func conformance(t *testing.T, open func(t *testing.T) *Store) {
 	}{
 		{"uploads", testUploads}, {"settling", testSettling}, {"what is held", testHeld}, {"calls", testCalls},
 		{"corrected calls", testCorrectedCalls}, {"rehearsals", testRehearsals}, {"the proof of the ledger", testVerify},
-		{"reports", testReports}, {"refusals", testRefusals}, {"polls and jobs", testPollsAndJobs}, {"searches for calls", testSearches}, {"statements", testStatements}, {"what is done together", testTogether}, {"what is found in its transaction", testFoundInTransaction}, {"costs of calls", testCosts}, {"opening", testOpening}, {"many writers", testManyWriters}, {"checks", testChecks},
+		{"reports", testReports}, {"refusals", testRefusals}, {"polls and jobs", testPollsAndJobs}, {"searches for calls", testSearches}, {"statements", testStatements}, {"what is done together", testTogether}, {"what is done together and fails in part", testFailedPart}, {"what is found in its transaction", testFoundInTransaction}, {"costs of calls", testCosts}, {"opening", testOpening}, {"many writers", testManyWriters}, {"checks", testChecks},
 	} {
 		t.Run(suite.name, func(t *testing.T) { suite.run(t, open) })
 	}

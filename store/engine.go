@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -108,6 +109,7 @@ var errNotDurable = errors.New("commits would not be durable")
 func (s *Store) inTx(ctx context.Context, action string, f func(*transaction) error) (err error) {
 	if s.together != nil {
 		err = f(s.together)
+		s.together.failed = cmp.Or(s.together.failed, err)
 	} else {
 		err = s.transact(ctx, func(tx *transaction) (keep bool, err error) { return true, f(tx) })
 	}
@@ -127,7 +129,7 @@ func (s *Store) transact(ctx context.Context, f func(*transaction) (keep bool, e
 	tx := &transaction{Tx: begun}
 	keep, err := f(tx)
 	if err == nil && keep {
-		err = tx.flush(ctx)
+		err = cmp.Or(tx.failed, tx.flush(ctx))
 	}
 	if err != nil || !keep {
 		return errors.Join(err, ignoreDone(tx.Rollback()))

@@ -18,6 +18,7 @@ import (
 // and again.
 type transaction struct {
 	*sql.Tx
+	failed     error // what went wrong in it: what was written until then must not stay
 	keys       unwritten[conversion.Key]
 	references unwritten[int64]
 	calls      unwritten[int64]

@@ -165,6 +165,24 @@ func testTogether(t *testing.T, open func(t *testing.T) *Store) {
 	}
 }
 
+// What has failed half way must not stay, also if nobody tells.
+func testFailedPart(t *testing.T, open func(t *testing.T) *Store) {
+	s := open(t)
+	u := begun(t, s, "a")
+	c, created := made(u, 2)
+	err := s.Together(t.Context(), func(together *Store) (bool, error) {
+		must(t, settle(t.Context(), together, doing(settlement(u, 0, 2), c, created)))
+		if err := settle(t.Context(), together, settlement(u, 7, 8)); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("the error is %v, want ErrTaken", err)
+		}
+		return true, nil
+	})
+	if !errors.Is(err, conversion.ErrTaken) {
+		t.Errorf("the error is %v, want ErrTaken", err)
+	}
+	wantVerified(t, s, 0, 0)
+}
+
 func testCosts(t *testing.T, open func(t *testing.T) *Store) {
 	s := open(t)
 	_, err := s.SaveCalls(t.Context(), "23", []conversion.Call{{CallID: "A", Start: 5, Cost: usd(10)}})
