@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strconv"
 
@@ -41,12 +39,7 @@ func placeOf(account int64, c *conversion.Call) int64 {
 }
 
 func placeBy(account int64, name string, at conversion.Millis) int64 {
-	h := fnv.New64a()
-	var bytes [8]byte
-	binary.LittleEndian.PutUint64(bytes[:], uint64(account))
-	h.Write(bytes[:])
-	h.Write([]byte(name))
-	digest := h.Sum64()
+	digest := digestOf(account, name)
 	return (dayOf(at)*(callerDigest+1) + int64((digest^digest>>32)&callerDigest)) * callsInPlace
 }
 

@@ -669,21 +669,10 @@ func testCalls(t *testing.T, open func(t *testing.T) *Store) {
 			conversion.Call{CallID: "G", Start: -5, Caller: 111}, conversion.Call{CallID: "H", Start: 1 << 60, Caller: 111})
 		find := func(want ...string) {
 			t.Helper()
-			found, err := callsFound(t, s, "23", []conversion.CallSearch{
+			wantFound(t, s, []conversion.CallSearch{
 				{Caller: 111, From: day - 2000, To: day - 1}, {Caller: 111, From: day - 2000, To: day + 2000}, {Caller: 111, From: -day, To: 9 * day},
 				{Caller: 111, From: -9, To: 0}, {Caller: 111, From: 1<<60 - 1, To: 1<<60 + 1}, {Caller: 222, From: 5*day - 1, To: 5*day + 1}, {Caller: 222, From: 5 * day, To: 5*day + 1},
-			})
-			must(t, err)
-			for i, list := range found {
-				var got []string
-				for _, c := range list {
-					got = append(got, c.CallID)
-				}
-				slices.Sort(got)
-				if strings.Join(got, " ") != want[i] {
-					t.Errorf("search %d found %v, want %s", i, got, want[i])
-				}
-			}
+			}, want...)
 		}
 		find("E", "E F", "E F G", "G", "H", "", "")
 		save(t, s, "23", conversion.Call{CallID: "E", Start: 5 * day, Caller: 222}) // the log says otherwise now
@@ -706,18 +695,7 @@ func testCalls(t *testing.T, open func(t *testing.T) *Store) {
 		}
 		searches = append(searches, conversion.CallSearch{From: 90_000, To: 90_008, Nearest: true}, conversion.CallSearch{From: 89_000, To: 90_000, Nearest: true})
 		want = append(want, "N2 N3 N4 N5 N6 N7", "N0")
-		found, err := callsFound(t, s, "23", searches)
-		must(t, err)
-		for i, list := range found {
-			var got []string
-			for _, c := range list {
-				got = append(got, c.CallID)
-			}
-			slices.Sort(got)
-			if strings.Join(got, " ") != want[i] {
-				t.Errorf("search %+v found %v, want %v", searches[i], got, want[i])
-			}
-		}
+		found := wantFound(t, s, searches, want...)
 		if full := found[4][0]; full.ID == 0 || !full.SameAs(log[0]) {
 			t.Errorf("call %+v, want %+v", full, log[0])
 		}
@@ -1374,4 +1352,22 @@ func testFoundInTransaction(t *testing.T, open func(t *testing.T) *Store) {
 		}
 		wantVerified(t, s, 1, 2)
 	})
+}
+
+// wantFound looks at the ids of the calls of account 23 that each search finds.
+func wantFound(t *testing.T, s *Store, searches []conversion.CallSearch, want ...string) [][]conversion.Call {
+	t.Helper()
+	found, err := callsFound(t, s, "23", searches)
+	must(t, err)
+	for i, list := range found {
+		var got []string
+		for _, c := range list {
+			got = append(got, c.CallID)
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != want[i] {
+			t.Errorf("search %+v found %v, want %v", searches[i], got, want[i])
+		}
+	}
+	return found
 }

@@ -72,17 +72,17 @@ func (u *unwritten[K]) take(compare func(a, b K) int) []finding[K] {
 	return entries
 }
 
-// find notes what a conversion is found by that was made.
-func (tx *transaction) find(account int64, c *conversion.Conversion) {
+// enter notes what a conversion is found by that was made.
+func (tx *transaction) enter(account int64, c *conversion.Conversion) {
 	tx.keys.add(c.Key, c.Nth, c.ID)
 	if c.ReferenceID != "" {
 		tx.references.add(referenceDigest(account, c.ReferenceID), 0, c.ID)
 	}
-	tx.findByCall(c)
+	tx.enterCall(c)
 }
 
-// findByCall notes the call of a conversion that its key doesn't lead to.
-func (tx *transaction) findByCall(c *conversion.Conversion) {
+// enterCall notes the call of a conversion that its key doesn't lead to.
+func (tx *transaction) enterCall(c *conversion.Conversion) {
 	if c.Call != 0 && c.Key.Call == 0 {
 		tx.calls.add(c.Call, 0, c.ID)
 	}
@@ -91,10 +91,17 @@ func (tx *transaction) findByCall(c *conversion.Conversion) {
 // referenceDigest stands for an account's reference id where conversions are found by
 // it. Two ids may share one: what is found is compared.
 func referenceDigest(account int64, reference string) int64 {
+	return int64(digestOf(account, reference))
+}
+
+// digestOf is a digest of a text of an account's. It is stored, so it stays as it is.
+func digestOf(account int64, text string) uint64 {
 	h := fnv.New64a()
-	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(account)))
-	h.Write([]byte(reference))
-	return int64(h.Sum64())
+	var number [8]byte
+	binary.LittleEndian.PutUint64(number[:], uint64(account))
+	h.Write(number[:])
+	h.Write([]byte(text))
+	return h.Sum64()
 }
 
 // flush writes what is not written yet.

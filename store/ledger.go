@@ -170,13 +170,13 @@ func saveConversions(ctx context.Context, tx *transaction, account int64, s *con
 	for _, c := range s.Conversions {
 		if made[c.ID] {
 			fresh = append(fresh, c)
-			tx.find(account, c)
+			tx.enter(account, c)
 			continue
 		}
 		changed = append(changed, c)
 		if rekeyed[c.ID] {
 			tx.keys.add(c.Key, c.Nth, c.ID)
-			tx.findByCall(c)
+			tx.enterCall(c)
 		}
 		if renamed[c.ID] && c.ReferenceID != "" {
 			tx.references.add(referenceDigest(account, c.ReferenceID), 0, c.ID)

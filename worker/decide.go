@@ -31,11 +31,10 @@ func (w *Worker) DecideAll(ctx context.Context) error {
 		small = small[:0]
 	}
 	err := w.Store.UploadsToDecide(ctx, func(u *conversion.Upload) error {
-		plain := u.Takes == conversion.TakesConversions && !u.DryRun && u.Size <= smallUpload
-		if small = append(small, u); !plain {
-			decide(small[:len(small)-1]...)
+		if u.Takes != conversion.TakesConversions || u.DryRun || u.Size > smallUpload {
+			decide(small...)
 			decide(u)
-		} else if len(small) == mostTogether {
+		} else if small = append(small, u); len(small) == mostTogether {
 			decide(small...)
 		}
 		return ctx.Err()

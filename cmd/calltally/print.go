@@ -162,9 +162,10 @@ func (b *bar) draw(_ *conversion.Upload, pace worker.Pace) {
 		strings.Repeat("█", full), strings.Repeat("░", barWidth-full), 100*pace.Done/pace.Rows, pace.Done, pace.Rows, pace.PerSecond, pace.Left.Round(time.Second))
 }
 
-// finish takes the bar away.
+// finish takes the bar away, if it is there.
 func (b *bar) finish() {
 	if b.shown {
+		b.shown = false
 		fmt.Fprintf(b.out, "\r%s\r", strings.Repeat(" ", 79))
 	}
 }

@@ -42,6 +42,7 @@ func (c *uploadsUndoCommand) Run(g *globals) error {
 			}
 			return g.showDerived(w, u, "", true)
 		})
+		bar.finish()
 		return made, asUsage(err)
 	}
 	if c.DryRun {

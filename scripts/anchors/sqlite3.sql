@@ -9,7 +9,7 @@
 --
 -- It is meant to be as fast as SQL can be: temporary tables for what is not kept,
 -- joins in the order of a key in place of window functions over all rows, one
--- transaction, a cache as large as calltally's.
+-- transaction, a cache larger than calltally's.
 
 .bail on
 PRAGMA journal_mode = WAL;

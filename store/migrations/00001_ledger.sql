@@ -167,7 +167,7 @@ CREATE TABLE conversion_call ( -- of those whose key doesn't lead from the call 
 -- The ledger. Nothing is ever changed or deleted here.
 CREATE TABLE change (
     id              INTEGER PRIMARY KEY, -- upload and line that caused it
-    conversion      INTEGER NOT NULL, -- that it is there, verify proves: a look at each would take a fifth of the time
+    conversion      INTEGER NOT NULL, -- that it is there, verify proves: this would look for it for each row
     seq             INTEGER NOT NULL CHECK (seq >= 0), -- counts the conversion's changes
     verdict         TEXT NOT NULL,
     at_ms           INTEGER NOT NULL,
