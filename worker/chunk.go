@@ -41,7 +41,6 @@ type chunkReader struct {
 	again     again
 	identical map[conversion.Fingerprint]int
 	explained int // rows whose near misses were looked for
-	rows      int // about how many there are
 	spared    chan *chunk
 }
 
@@ -84,7 +83,7 @@ func (r *chunkReader) empty() *chunk {
 	case c := <-r.spared:
 		return c
 	default:
-		return &chunk{rows: make([]row, 0, max(1, min(r.worker.readRows(), r.rows)))}
+		return &chunk{}
 	}
 }
 
@@ -92,7 +91,7 @@ func (r *chunkReader) empty() *chunk {
 func (r *chunkReader) read() (*chunk, error) {
 	c := r.empty()
 	begin := r.claims.Offset()
-	for len(c.rows) < cap(c.rows) && r.claims.Offset()-begin < chunkBytes {
+	for len(c.rows) < r.worker.readRows() && r.claims.Offset()-begin < chunkBytes {
 		claim, rejection, err := r.claims.Next()
 		if errors.Is(err, io.EOF) {
 			c.last = true

@@ -138,7 +138,7 @@ func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy
 	defer claims.Close()
 	reader := &chunkReader{
 		worker: w, upload: upload, claims: claims, after: upload.Cursor, policy: policy, again: how,
-		identical: map[conversion.Fingerprint]int{}, rows: table.Reading.Rows, spared: make(chan *chunk, 3),
+		identical: map[conversion.Fingerprint]int{}, spared: make(chan *chunk, 3),
 	}
 	var diagnosis matcher.Diagnosis
 	if err := w.recallDiagnosis(ctx, upload, &diagnosis); err != nil {
