@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"calltally/conversion"
 )
@@ -67,20 +68,23 @@ type callBook struct {
 	superseded    map[string]bool
 	newSuperseded map[string]*conversion.Call // by what has replaced them
 	touched       []*conversion.Call
-	isTouched     map[*conversion.Call]bool
+	was           map[*conversion.Call]conversion.Call // those that were touched, before; zero if new
 }
 
 func loadCallBook(ctx context.Context, tx *transaction, account int64, calls []conversion.Call) (*callBook, error) {
-	b := &callBook{byCallID: map[string]*conversion.Call{}, byTransaction: map[string]*conversion.Call{}, superseded: map[string]bool{}, newSuperseded: map[string]*conversion.Call{}, isTouched: map[*conversion.Call]bool{}}
-	var callIDs, transactions []string
+	b := &callBook{byCallID: map[string]*conversion.Call{}, byTransaction: map[string]*conversion.Call{}, superseded: map[string]bool{}, newSuperseded: map[string]*conversion.Call{}, was: map[*conversion.Call]conversion.Call{}}
+	var names []callName
+	var transactions []string
 	for _, c := range calls {
-		callIDs = append(callIDs, c.CallID)
+		names = append(names, nameOf(conversion.CallRecord, c.CallID))
 		for _, t := range []string{c.TransactionID, c.Corrects} {
 			if t != "" {
-				transactions = append(transactions, t)
+				names, transactions = append(names, nameOf(conversion.CallTransaction, t)), append(transactions, t)
 			}
 		}
 	}
+	names, transactions = distinct(names, callName.compare), distinct(transactions, cmp.Compare[string])
+	ids := distinct(tx.names.find(names, nil), cmp.Compare[int64])
 	byID := map[int64]*conversion.Call{}
 	read := newCallScan()
 	note := func(rows *sql.Rows) error {
@@ -93,12 +97,15 @@ func loadCallBook(ctx context.Context, tx *transaction, account int64, calls []c
 		return nil
 	}
 	for _, by := range []struct {
-		column string
-		values []string
-	}{{"call_id", callIDs}, {"transaction_id", transactions}} {
-		query := "SELECT c." + joinColumns("c", callColumns) + " FROM w CROSS JOIN call c WHERE c.account = " + literal(account) + " AND c." + by.column + " = w.v AND c." + by.column + " <> ''"
-		if err := lookup(ctx, tx, "v", query, len(by.values), stringArgs(by.values), note); err != nil {
-			return nil, err
+		from string
+		rows int
+		args func(row int, into []any) []any
+	}{
+		{"call_name f CROSS JOIN call c WHERE f.name = w.v AND c.id = f.call AND c.account = " + literal(account), len(names), func(row int, into []any) []any { return append(into, names[row][:]) }},
+		{"call c WHERE c.id = w.v AND c.account = " + literal(account), len(ids), intArgs(ids)},
+	} {
+		if err := lookup(ctx, tx, "v", "SELECT c."+joinColumns("c", callColumns)+" FROM w CROSS JOIN "+by.from, by.rows, by.args, note); err != nil {
+			return nil, fmt.Errorf("find calls: %w", err)
 		}
 	}
 	query := "SELECT s.transaction_id FROM w CROSS JOIN superseded_transaction s WHERE s.account = " + literal(account) + " AND s.transaction_id = w.v"
@@ -149,71 +156,122 @@ func (b *callBook) enter(entry conversion.Call, tally *conversion.CallsTally) {
 	default:
 		tally.Updated++
 	}
+	if _, touched := b.was[known]; !touched {
+		b.was[known] = *known
+		b.touched = append(b.touched, known)
+	}
 	entry.ID, entry.Corrected = known.ID, entry.Corrected || known.Corrected
 	if !entry.Cost.Given { // what a row said of it stands
 		entry.Cost = known.Cost
 	}
 	*known = entry
 	b.index(known)
-	if !b.isTouched[known] {
-		b.isTouched[known] = true
-		b.touched = append(b.touched, known)
-	}
 }
 
 func (b *callBook) save(ctx context.Context, tx *transaction, account int64) error {
-	if err := b.place(ctx, tx, account); err != nil {
+	var fresh, changed []*conversion.Call
+	for _, c := range b.touched {
+		if c.ID == 0 {
+			fresh = append(fresh, c)
+		} else {
+			changed = append(changed, c)
+		}
+	}
+	if err := placeCalls(ctx, tx, account, fresh); err != nil {
 		return err
 	}
-	slices.SortFunc(b.touched, func(a, b *conversion.Call) int { return cmp.Compare(a.ID, b.ID) })
-	err := insert(ctx, tx, "call", "account, astray, "+callColumns,
-		"ON CONFLICT (id) DO UPDATE SET astray = excluded.astray, call_id = excluded.call_id, transaction_id = excluded.transaction_id, external_id = excluded.external_id, click_id = excluded.click_id, start_ms = excluded.start_ms, "+
-			"duration = excluded.duration, caller = excluded.caller, called = excluded.called, campaign = excluded.campaign, publisher = excluded.publisher, status = excluded.status, cost = excluded.cost, cost_currency = excluded.cost_currency, corrected = excluded.corrected",
-		len(b.touched), func(row int, into []any) []any {
-			c := b.touched[row]
-			return append(into, account, flag(astray(account, c)), c.ID, c.CallID, c.TransactionID, c.ExternalID, c.ClickID, int64(c.Start), c.Duration, int64(c.Caller), int64(c.Called), c.Campaign, c.Publisher, c.Status,
-				nullable(c.Cost), string(c.Cost.Currency), flag(c.Corrected))
-		})
-	if err != nil {
+	var left, found callFound
+	for _, c := range b.touched {
+		switch was := b.was[c]; {
+		case was.ID == 0:
+			found.add(account, c)
+		case foundOtherwise(&was, c):
+			left.add(account, &was)
+			found.add(account, c)
+		}
+	}
+	if err := tx.leaveFound(ctx, &left); err != nil {
 		return err
+	}
+	tx.enterFound(&found)
+	for _, some := range []struct {
+		calls      []*conversion.Call
+		onConflict string
+	}{{fresh, ""}, {changed, "ON CONFLICT (id) DO UPDATE SET " + changingCall}} {
+		if err := writeCalls(ctx, tx, account, some.calls, some.onConflict); err != nil {
+			return err
+		}
 	}
 	superseded := slices.Sorted(maps.Keys(b.newSuperseded))
 	superseded = slices.DeleteFunc(superseded, func(t string) bool { return b.newSuperseded[t].ID == 0 })
-	return insert(ctx, tx, "superseded_transaction", "account, transaction_id, call", "ON CONFLICT DO NOTHING", len(superseded),
+	err := insert(ctx, tx, "superseded_transaction", "account, transaction_id, call", "ON CONFLICT DO NOTHING", len(superseded),
 		func(row int, into []any) []any {
 			return append(into, account, superseded[row], b.newSuperseded[superseded[row]].ID)
 		})
+	if err != nil {
+		return err
+	}
+	return tx.flushMany(ctx)
 }
 
-// place gives the new calls of a book their ids.
-func (b *callBook) place(ctx context.Context, tx *transaction, account int64) error {
-	places := map[int64]int64{} // the last id that was given in each
-	for _, c := range b.touched {
-		if c.ID == 0 {
-			places[placeOf(account, c)] = 0
-		}
+// changingCall are a call's columns that a log may change.
+var changingCall = func() string {
+	var set []string
+	for column := range strings.SplitSeq("astray, "+strings.TrimPrefix(callColumns, "id, "), ", ") {
+		set = append(set, column+" = excluded."+column)
 	}
-	wanted := slices.Sorted(maps.Keys(places))
-	err := lookup(ctx, tx, "place", "SELECT w.place, MAX(c.id) FROM w CROSS JOIN call c WHERE c.id BETWEEN w.place AND w.place + "+literal(callsInPlace-1)+" GROUP BY w.place", len(wanted), intArgs(wanted), func(rows *sql.Rows) error {
-		var place, last int64
-		err := rows.Scan(&place, &last)
-		places[place] = last
-		return err
+	return strings.Join(set, ", ")
+}()
+
+// writeCalls writes calls of an account, in the order of their ids.
+func writeCalls(ctx context.Context, tx *transaction, account int64, calls []*conversion.Call, onConflict string) error {
+	slices.SortFunc(calls, func(a, b *conversion.Call) int { return cmp.Compare(a.ID, b.ID) })
+	return insert(ctx, tx, "call", "account, astray, "+callColumns, onConflict, len(calls), func(row int, into []any) []any {
+		c := calls[row]
+		return append(into, account, flag(astray(account, c)), c.ID, c.CallID, c.TransactionID, c.ExternalID, c.ClickID, int64(c.Start), c.Duration, int64(c.Caller), int64(c.Called), c.Campaign, c.Publisher, c.Status,
+			nullable(c.Cost), string(c.Cost.Currency), flag(c.Corrected))
 	})
+}
+
+// placeCalls gives new calls their ids. Those for whom there is no room where they
+// belong go astray.
+func placeCalls(ctx context.Context, tx *transaction, account int64, calls []*conversion.Call) error {
+	calls, err := placeIn(ctx, tx, calls, func(c *conversion.Call) int64 { return placeOf(account, c) })
+	if err == nil {
+		calls, err = placeIn(ctx, tx, calls, func(c *conversion.Call) int64 { return placeBy(account, c.CallID, c.Start) })
+	}
 	if err != nil {
 		return fmt.Errorf("find places for calls: %w", err)
 	}
-	for _, c := range b.touched {
-		if c.ID != 0 {
-			continue
-		}
-		place := placeOf(account, c)
-		if c.ID = max(places[place], place) + 1; c.ID >= place+callsInPlace {
-			return fmt.Errorf("more than %d calls of one caller on one day", callsInPlace-2)
-		}
-		places[place] = c.ID
+	if len(calls) > 0 {
+		return fmt.Errorf("there is no id left for call %q", calls[0].CallID)
 	}
 	return nil
+}
+
+// placeIn gives calls ids in places, and returns those for whom there is no room.
+func placeIn(ctx context.Context, tx *transaction, calls []*conversion.Call, place func(*conversion.Call) int64) (left []*conversion.Call, err error) {
+	last := map[int64]int64{} // the id that was given last in each place
+	for _, c := range calls {
+		last[place(c)] = 0
+	}
+	places := slices.Sorted(maps.Keys(last))
+	err = lookup(ctx, tx, "place", "SELECT w.place, MAX(c.id) FROM w CROSS JOIN call c WHERE c.id BETWEEN w.place AND w.place + "+literal(callsInPlace-1)+" GROUP BY w.place", len(places), intArgs(places), func(rows *sql.Rows) error {
+		var place, id int64
+		err := rows.Scan(&place, &id)
+		last[place] = id
+		return err
+	})
+	for _, c := range calls {
+		at := place(c)
+		id := max(last[at], at) + 1
+		if id >= at+callsInPlace {
+			left = append(left, c)
+			continue
+		}
+		c.ID, last[at] = id, id
+	}
+	return left, err
 }
 
 func flag(set bool) int {

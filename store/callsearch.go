@@ -14,10 +14,11 @@ import (
 // A call's id says on which day it started and from whom it came: so its table is in the
 // order that rows look for calls in, and those of one caller on one day lie together.
 // Above the number that tells them apart stand 30 bits of a digest of account and
-// caller, and above those the day, counted from 1970 in UTC.
+// caller, and above those the day, counted from 1970 in UTC. All calls of a place are
+// looked at for each row, so it holds few: those of a busier caller go astray.
 const (
-	callsInPlace = 1 << 17
-	callerDigest = 1<<30 - 1
+	callsInPlace = 1 << 8
+	callerDigest = 1<<39 - 1
 	dayMillis    = 24 * 60 * 60 * 1000
 	lastDay      = 1<<16 - 1
 )
@@ -40,11 +41,11 @@ func placeOf(account int64, c *conversion.Call) int64 {
 
 func placeBy(account int64, name string, at conversion.Millis) int64 {
 	digest := digestOf(account, name)
-	return (dayOf(at)*(callerDigest+1) + int64((digest^digest>>32)&callerDigest)) * callsInPlace
+	return (dayOf(at)*(callerDigest+1) + int64((digest^digest>>25)&callerDigest)) * callsInPlace
 }
 
-// astray reports whether a call, corrected after it had got its id, belongs elsewhere by
-// now.
+// astray reports whether a call isn't where it belongs: it was corrected after it had got
+// its id, or there was no room.
 func astray(account int64, c *conversion.Call) bool {
 	return c.Caller != 0 && c.ID/callsInPlace != placeOf(account, c)/callsInPlace
 }
@@ -54,6 +55,9 @@ func astray(account int64, c *conversion.Call) bool {
 // found returns. An id may be found in two ways: then it is called for each.
 func (s *Store) Calls(ctx context.Context, account string, searches []conversion.CallSearch, found func(search int, calls []conversion.Call)) error {
 	id, err := s.account(ctx, s.read, account)
+	if err == nil {
+		err = s.flush(ctx)
+	}
 	if err != nil || id == 0 {
 		return err
 	}
@@ -101,8 +105,7 @@ func (s *Store) callsFound(ctx context.Context, account int64, way way, placed b
 // or the latest of a caller. Each is answered by an index of its own, or, of a caller on
 // one day, by where the table holds those calls.
 type way struct {
-	id     string // the column of the id; "" to look by time
-	kind   conversion.CallIDKind
+	id     bool
 	caller bool
 	placed bool
 	latest bool
@@ -113,15 +116,15 @@ type way struct {
 }
 
 var ways = []way{
-	{id: "call_id", kind: conversion.CallRecord}, {id: "transaction_id", kind: conversion.CallTransaction}, {id: "transaction_id", kind: conversion.CallTransaction, superseded: true},
-	{id: "external_id", kind: conversion.CallExternal}, {id: "click_id", kind: conversion.CallClick},
+	{id: true}, {id: true, superseded: true},
 	{caller: true, placed: true}, {caller: true}, {}, {nearest: true}, {caller: true, latest: true},
 }
 
 // chosen is a search that is to be answered one way.
 type chosen struct {
-	at    int   // which search
-	place int64 // where the calls are, if the way goes by that
+	at    int      // which search
+	name  callName // of the calls, if the way goes by that
+	place int64    // where the calls are, if the way goes by that
 }
 
 // choose returns the searches that are to be answered this way, in the order in which
@@ -130,14 +133,19 @@ func (w way) choose(account int64, placed bool, searches []conversion.CallSearch
 	var all []chosen
 	for i := range searches {
 		search := &searches[i]
-		byID := search.ID != ""
 		switch {
-		case byID && (w.id == "" || search.Kind != w.kind):
-		case !byID && (w.id != "" || (search.Caller != 0) != w.caller || search.Latest != w.latest || search.Nearest != w.nearest):
-		case byID || !w.caller || w.latest:
+		case (search.ID != "") != w.id:
+		case w.superseded:
+			if search.Kind == conversion.CallTransaction {
+				all = append(all, chosen{at: i})
+			}
+		case w.id:
+			all = append(all, chosen{at: i, name: nameOf(search.Kind, search.ID)})
+		case (search.Caller != 0) != w.caller || search.Latest != w.latest || search.Nearest != w.nearest:
+		case !w.caller || w.latest:
 			all = append(all, chosen{at: i})
 		case w.placed == (placed && dayOf(search.From) == dayOf(search.To)):
-			all = append(all, chosen{i, callPlace(account, search.Caller, search.From)})
+			all = append(all, chosen{at: i, place: callPlace(account, search.Caller, search.From)})
 		}
 	}
 	slices.SortFunc(all, func(a, b chosen) int {
@@ -145,7 +153,7 @@ func (w way) choose(account int64, placed bool, searches []conversion.CallSearch
 			return cmp.Compare(a.place, b.place)
 		}
 		one, other := &searches[a.at], &searches[b.at]
-		return cmp.Or(cmp.Compare(one.ID, other.ID), cmp.Compare(one.Caller, other.Caller), cmp.Compare(one.From, other.From))
+		return cmp.Or(a.name.compare(b.name), cmp.Compare(one.ID, other.ID), cmp.Compare(one.Caller, other.Caller), cmp.Compare(one.From, other.From))
 	})
 	return all
 }
@@ -155,8 +163,10 @@ func (w way) args(searches []conversion.CallSearch, all []chosen) func(row int, 
 		at := all[row].at
 		search := &searches[at]
 		switch {
-		case w.id != "":
+		case w.superseded:
 			return append(into, at, search.ID, 0, 0, 0)
+		case w.id:
+			return append(into, at, all[row].name[:], 0, 0, 0)
 		case w.nearest:
 			return append(into, at, int64(search.From+(search.To-search.From)/2), int64(search.From), int64(search.To), 0)
 		case w.placed:
@@ -171,28 +181,34 @@ const soughtColumns = "at, sought, lo, hi, called" // or the place instead of th
 
 // query finds the calls of an account that are wanted.
 func (w way) query(account int64) string {
-	return "SELECT w.at, c." + joinColumns("c", callColumns) + w.from() + " WHERE " + w.where(literal(account))
+	return "SELECT w.at, c." + joinColumns("c", callColumns) + " FROM w CROSS JOIN " + w.tables() + " WHERE " + w.where(literal(account))
 }
 
-// from are the tables that are looked in.
-func (w way) from() string {
-	if w.superseded {
-		return " FROM w CROSS JOIN superseded_transaction s CROSS JOIN call c"
+// tables are what is looked in: calls c, and what leads to them.
+func (w way) tables() string {
+	switch {
+	case w.superseded:
+		return "superseded_transaction f CROSS JOIN call c"
+	case w.id:
+		return "call_name f CROSS JOIN call c"
+	case w.caller && !w.placed:
+		return "call_caller f CROSS JOIN call c"
 	}
-	return " FROM w CROSS JOIN call c"
+	return "call c"
 }
 
 // where compares a call of an account with what is sought, so that each search is one
 // seek.
 func (w way) where(account string) string {
-	own := "c.account = " + account
+	const of = " AND c.id = f.call"
 	switch {
 	case w.superseded:
-		return own + " AND s.account = " + account + " AND s.transaction_id = w.sought AND c.id = s.call"
-	case w.id != "":
-		return own + " AND c." + w.id + " = w.sought AND c." + w.id + " <> ''"
+		return "f.account = " + account + " AND f.transaction_id = w.sought" + of
+	case w.id:
+		return "f.name = w.sought" + of + " AND c.account = " + account
 	case w.latest:
-		return own + " AND c.caller = w.sought AND c.start_ms = (SELECT MAX(l.start_ms) FROM call l WHERE l.account = " + account + " AND l.caller = w.sought AND l.start_ms BETWEEN w.lo AND w.hi AND (w.called = 0 OR l.called IN (0, w.called)))"
+		return "f.account = " + account + " AND f.caller = w.sought AND f.start_ms = (SELECT l.start_ms FROM call_caller l CROSS JOIN call d WHERE l.account = " + account +
+			" AND l.caller = w.sought AND l.start_ms BETWEEN w.lo AND w.hi AND d.id = l.call AND (w.called = 0 OR d.called IN (0, w.called)) ORDER BY l.start_ms DESC LIMIT 1)" + of
 	case w.nearest:
 		side := func(between, order string) string {
 			return "SELECT id FROM (SELECT id FROM call WHERE account = " + account + " AND start_ms " + between + " ORDER BY start_ms" + order + " LIMIT " + strconv.Itoa(conversion.NearestCalls) + ")"
@@ -201,9 +217,9 @@ func (w way) where(account string) string {
 	case w.placed:
 		return "c.id BETWEEN w.called AND w.called + " + literal(callsInPlace-1) + " AND +c.account = " + account + " AND +c.caller = w.sought AND +c.start_ms BETWEEN w.lo AND w.hi"
 	case w.caller:
-		return own + " AND c.caller = w.sought AND c.start_ms BETWEEN w.lo AND w.hi"
+		return "f.account = " + account + " AND f.caller = w.sought AND f.start_ms BETWEEN w.lo AND w.hi" + of
 	}
-	return own + " AND c.start_ms BETWEEN w.lo AND w.hi"
+	return "c.account = " + account + " AND c.start_ms BETWEEN w.lo AND w.hi"
 }
 
 // literal writes one of our own numbers into a statement.
@@ -214,15 +230,18 @@ func literal(id int64) string { return strconv.FormatInt(id, 10) }
 func (s *Store) CallsElsewhere(ctx context.Context, account string, searches []conversion.CallSearch) ([]bool, error) {
 	elsewhere := make([]bool, len(searches))
 	id, err := s.account(ctx, s.read, account)
+	if err == nil {
+		err = s.flush(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
 	for _, way := range ways {
-		if way.id == "" && !way.caller || way.superseded {
+		if !way.id && !way.caller || way.superseded {
 			continue
 		}
 		chosen := way.choose(0, false, searches)
-		query := "SELECT DISTINCT w.at FROM w CROSS JOIN account a CROSS JOIN call c WHERE a.id <> " + literal(id) + " AND " + way.where("a.id")
+		query := "SELECT DISTINCT w.at FROM w CROSS JOIN account a CROSS JOIN " + way.tables() + " WHERE a.id <> " + literal(id) + " AND " + way.where("a.id")
 		err = lookup(ctx, s.read, soughtColumns, query, len(chosen), way.args(searches, chosen), func(rows *sql.Rows) error {
 			var at int
 			err := rows.Scan(&at)

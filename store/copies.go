@@ -108,7 +108,10 @@ func undoneSince(ctx context.Context, q querier, account, upload int64, said []c
 	if err != nil {
 		return l, fmt.Errorf("find undone changes: %w", err)
 	}
-	err = lookup(ctx, q, "v", "SELECT DISTINCT c.call_id FROM w CROSS JOIN call c CROSS JOIN call_cost u WHERE c.account = "+literal(account)+" AND c.call_id = w.v AND u.call = c.id AND u.undoes <> 0 AND u.undoes <= "+literal(conversion.MakeID(upload, conversion.MaxLine)), len(calls), stringArgs(calls), func(rows *sql.Rows) error {
+	err = lookup(ctx, q, "v", "SELECT DISTINCT c.call_id FROM w CROSS JOIN call_name f CROSS JOIN call c CROSS JOIN call_cost u WHERE f.name = w.v AND f.nth = "+literal(account)+" AND c.id = f.call AND u.call = c.id AND u.undoes <> 0 AND u.undoes <= "+literal(conversion.MakeID(upload, conversion.MaxLine)), len(calls), func(row int, into []any) []any {
+		name := nameOf(conversion.CallRecord, calls[row])
+		return append(into, name[:])
+	}, func(rows *sql.Rows) error {
 		var call string
 		err := rows.Scan(&call)
 		l.costs[call] = true

@@ -175,6 +175,23 @@ func insert(ctx context.Context, q querier, table, columns, onConflict string, r
 	return nil
 }
 
+// remove removes the rows of a table that have some values in columns that make a key.
+func remove(ctx context.Context, q querier, table, columns string, rows int, args func(row int, into []any) []any) error {
+	if rows == 0 {
+		return nil
+	}
+	ticket, withdraw := offer(rows, args)
+	defer withdraw()
+	if _, err := q.ExecContext(ctx, removing(table, columns), ticket); err != nil {
+		return fmt.Errorf("remove from %s: %w", table, err)
+	}
+	return nil
+}
+
+func removing(table, columns string) string {
+	return "DELETE FROM " + table + " WHERE (" + columns + ") IN (SELECT " + givenColumns(strings.Count(columns, ",")+1) + " FROM given($1))"
+}
+
 // lookup reads what matches rows of wanted values, and calls scan for every row
 // found. query is the text after WITH w (columns) AS (wanted values).
 func lookup(ctx context.Context, q querier, columns, query string, rows int, args func(row int, into []any) []any, scan func(*sql.Rows) error) error {

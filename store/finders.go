@@ -12,8 +12,8 @@ import (
 	"calltally/conversion"
 )
 
-// transaction is a write transaction. What conversions made in it are found by is
-// written at its end, sorted: in a table whose entries come in any order each one
+// transaction is a write transaction. What conversions and calls made in it are found by
+// is written at its end, sorted: in a table whose entries come in any order each one
 // would dirty a page of its own, and chunks of rows would write the whole table again
 // and again.
 type transaction struct {
@@ -22,41 +22,43 @@ type transaction struct {
 	keys       unwritten[conversion.Key]
 	references unwritten[int64]
 	calls      unwritten[int64]
+	names      unwritten[callName]
+	callers    unwritten[callerAt]
 }
 
 // mostUnwritten bounds what is kept in memory until it is written.
 const mostUnwritten = 256 << 10
 
-// unwritten are entries of one of the tables that conversions are found by.
+// unwritten are entries of one of the tables that conversions or calls are found by.
 type unwritten[K comparable] struct {
 	entries []finding[K]
 	newest  map[K]int // 1 + where the newest entry under each is
 }
 
-// finding leads from what a conversion is found by to it.
+// finding leads from what a conversion or a call is found by to it.
 type finding[K comparable] struct {
-	by         K
-	nth        int // among those of one key
-	conversion int64
-	older      int // 1 + where the entry before it under the same is; 0 for none
+	by    K
+	nth   int64 // among those under the same
+	to    int64
+	older int // 1 + where the entry before it under the same is; 0 for none
 }
 
-func (u *unwritten[K]) add(by K, nth int, conversion int64) {
+func (u *unwritten[K]) add(by K, nth, to int64) {
 	if u.newest == nil {
 		u.newest = map[K]int{}
 	}
-	u.entries = append(u.entries, finding[K]{by, nth, conversion, u.newest[by]})
+	u.entries = append(u.entries, finding[K]{by, nth, to, u.newest[by]})
 	u.newest[by] = len(u.entries)
 }
 
-// find appends the conversions that are found by any of some values.
+// find appends what is found by any of some values.
 func (u *unwritten[K]) find(by []K, into []int64) []int64 {
 	if len(u.entries) == 0 {
 		return into
 	}
 	for _, value := range by {
 		for at := u.newest[value]; at > 0; at = u.entries[at-1].older {
-			into = append(into, u.entries[at-1].conversion)
+			into = append(into, u.entries[at-1].to)
 		}
 	}
 	return into
@@ -66,15 +68,21 @@ func (u *unwritten[K]) find(by []K, into []int64) []int64 {
 func (u *unwritten[K]) take(compare func(a, b K) int) []finding[K] {
 	entries := u.entries
 	slices.SortFunc(entries, func(a, b finding[K]) int {
-		return cmp.Or(compare(a.by, b.by), cmp.Compare(a.nth, b.nth), cmp.Compare(a.conversion, b.conversion))
+		return cmp.Or(compare(a.by, b.by), cmp.Compare(a.nth, b.nth), cmp.Compare(a.to, b.to))
 	})
 	*u = unwritten[K]{}
 	return entries
 }
 
+// writeTo writes the entries to their table.
+func (u *unwritten[K]) writeTo(ctx context.Context, tx *transaction, table, columns, onConflict string, compare func(a, b K) int, cells func(into []any, f *finding[K]) []any) error {
+	entries := u.take(compare)
+	return insert(ctx, tx, table, columns, onConflict, len(entries), func(row int, into []any) []any { return cells(into, &entries[row]) })
+}
+
 // enter notes what a conversion is found by that was made.
 func (tx *transaction) enter(account int64, c *conversion.Conversion) {
-	tx.keys.add(c.Key, c.Nth, c.ID)
+	tx.keys.add(c.Key, int64(c.Nth), c.ID)
 	if c.ReferenceID != "" {
 		tx.references.add(referenceDigest(account, c.ReferenceID), 0, c.ID)
 	}
@@ -106,24 +114,31 @@ func digestOf(account int64, text string) uint64 {
 
 // flush writes what is not written yet.
 func (tx *transaction) flush(ctx context.Context) error {
-	keys := tx.keys.take(conversion.Key.Compare)
-	err := insert(ctx, tx, "conversion_key", "call, key, nth, conversion", "", len(keys), func(row int, into []any) []any {
-		return append(into, keys[row].by.Call, keys[row].by.Rest[:], keys[row].nth, keys[row].conversion)
-	})
-	if err != nil {
-		return err
-	}
-	for _, table := range []struct {
-		name, by string
-		entries  []finding[int64]
-	}{
-		{"conversion_reference", "reference", tx.references.take(cmp.Compare[int64])},
-		{"conversion_call", "call", tx.calls.take(cmp.Compare[int64])},
+	byNumber := func(into []any, f *finding[int64]) []any { return append(into, f.by, f.to) }
+	for _, write := range []func() error{
+		func() error {
+			return tx.keys.writeTo(ctx, tx, "conversion_key", "call, key, nth, conversion", "", conversion.Key.Compare, func(into []any, f *finding[conversion.Key]) []any {
+				return append(into, f.by.Call, f.by.Rest[:], f.nth, f.to)
+			})
+		},
+		func() error {
+			return tx.references.writeTo(ctx, tx, "conversion_reference", "reference, conversion", "ON CONFLICT DO NOTHING", cmp.Compare[int64], byNumber)
+		},
+		func() error {
+			return tx.calls.writeTo(ctx, tx, "conversion_call", "call, conversion", "ON CONFLICT DO NOTHING", cmp.Compare[int64], byNumber)
+		},
+		func() error {
+			return tx.names.writeTo(ctx, tx, "call_name", "name, nth, call", "", callName.compare, func(into []any, f *finding[callName]) []any {
+				return append(into, f.by[:], f.nth, f.to)
+			})
+		},
+		func() error {
+			return tx.callers.writeTo(ctx, tx, "call_caller", callerColumns, "", callerAt.compare, func(into []any, f *finding[callerAt]) []any {
+				return append(f.by.cells(into), f.to)
+			})
+		},
 	} {
-		err := insert(ctx, tx, table.name, table.by+", conversion", "ON CONFLICT DO NOTHING", len(table.entries), func(row int, into []any) []any {
-			return append(into, table.entries[row].by, table.entries[row].conversion)
-		})
-		if err != nil {
+		if err := write(); err != nil {
 			return err
 		}
 	}
@@ -132,7 +147,7 @@ func (tx *transaction) flush(ctx context.Context) error {
 
 // flushMany writes what is not written yet, if that is much.
 func (tx *transaction) flushMany(ctx context.Context) error {
-	if len(tx.keys.entries) < mostUnwritten {
+	if max(len(tx.keys.entries), len(tx.names.entries)) < mostUnwritten {
 		return nil
 	}
 	return tx.flush(ctx)

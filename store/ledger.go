@@ -175,7 +175,7 @@ func saveConversions(ctx context.Context, tx *transaction, account int64, s *con
 		}
 		changed = append(changed, c)
 		if rekeyed[c.ID] {
-			tx.keys.add(c.Key, c.Nth, c.ID)
+			tx.keys.add(c.Key, int64(c.Nth), c.ID)
 			tx.enterCall(c)
 		}
 		if renamed[c.ID] && c.ReferenceID != "" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"calltally/conversion"
@@ -32,10 +33,8 @@ func (v *Verified) mismatch(format string, args ...any) {
 // change stands alone.
 func (s *Store) Verify(ctx context.Context) (Verified, error) {
 	var v Verified
-	if s.together != nil {
-		if err := s.together.flush(ctx); err != nil {
-			return v, fmt.Errorf("verify: %w", err)
-		}
+	if err := s.flush(ctx); err != nil {
+		return v, fmt.Errorf("verify: %w", err)
 	}
 	if err := s.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM change").Scan(&v.Changes); err != nil {
 		return v, fmt.Errorf("verify: %w", err)
@@ -70,8 +69,10 @@ func (s *Store) Verify(ctx context.Context) (Verified, error) {
 	if counted != v.Changes {
 		v.mismatch("%d changes belong to no conversion", v.Changes-counted)
 	}
-	if err := s.verifyFinders(ctx, &v); err != nil {
-		return v, fmt.Errorf("verify: %w", err)
+	for _, verify := range []func(context.Context, *Verified) error{s.verifyFinders, s.verifyCalls} {
+		if err := verify(ctx, &v); err != nil {
+			return v, fmt.Errorf("verify: %w", err)
+		}
 	}
 	return v, nil
 }
@@ -102,7 +103,7 @@ func (s *Store) verifyFinders(ctx context.Context, v *Verified) error {
 			v.mismatch("conversion %d can't be found by its call", id)
 		}
 		if reference != "" {
-			names.entries = append(names.entries, finding[int64]{by: referenceDigest(account, reference), conversion: id})
+			names.entries = append(names.entries, finding[int64]{by: referenceDigest(account, reference), to: id})
 		}
 		if len(names.entries) < mostUnwritten {
 			return nil
@@ -129,13 +130,85 @@ func (s *Store) verifyFinders(ctx context.Context, v *Verified) error {
 func (s *Store) verifyReferences(ctx context.Context, v *Verified, names *unwritten[int64]) error {
 	entries := names.take(cmp.Compare[int64])
 	return lookup(ctx, s.read, "by, conversion", "SELECT w.conversion FROM w WHERE NOT EXISTS (SELECT 1 FROM conversion_reference f WHERE f.reference = w.by AND f.conversion = w.conversion)", len(entries),
-		func(row int, into []any) []any { return append(into, entries[row].by, entries[row].conversion) },
+		func(row int, into []any) []any { return append(into, entries[row].by, entries[row].to) },
 		func(rows *sql.Rows) error {
 			var id int64
 			err := rows.Scan(&id)
 			v.mismatch("conversion %d can't be found by its reference id", id)
 			return err
 		})
+}
+
+// verifyCalls proves that every call belongs to an account and is found by what it is to
+// be found by.
+func (s *Store) verifyCalls(ctx context.Context, v *Verified) error {
+	rows, err := s.read.QueryContext(ctx, "SELECT c.account, EXISTS (SELECT 1 FROM account a WHERE a.id = c.account), c."+joinColumns("c", callColumns)+" FROM call c")
+	if err != nil {
+		return err
+	}
+	var account int64
+	var known bool
+	var names, callers int
+	var found callFound
+	read := newCallScan(&account, &known)
+	err = scanAll(rows, func(rows *sql.Rows) error {
+		c, err := read.scan(rows)
+		if err != nil {
+			return err
+		}
+		if !known {
+			v.mismatch("call %q belongs to no account", c.CallID)
+		}
+		found.add(account, &c)
+		if len(found.names) < mostUnwritten {
+			return nil
+		}
+		names, callers = names+len(found.names), callers+len(found.callers)
+		return s.verifyCallsFound(ctx, v, &found)
+	})
+	if err == nil {
+		names, callers = names+len(found.names), callers+len(found.callers)
+		err = s.verifyCallsFound(ctx, v, &found)
+	}
+	if err != nil {
+		return err
+	}
+	var allNames, allCallers int
+	if err := s.read.QueryRowContext(ctx, "SELECT (SELECT COUNT(*) FROM call_name), (SELECT COUNT(*) FROM call_caller)").Scan(&allNames, &allCallers); err != nil {
+		return err
+	}
+	if more := allNames + allCallers - names - callers; more > 0 {
+		v.mismatch("%d ids or callers lead to no call", more)
+	}
+	return nil
+}
+
+// verifyCallsFound proves that some calls are found, and forgets them.
+func (s *Store) verifyCallsFound(ctx context.Context, v *Verified, found *callFound) error {
+	mismatch := func(by string) func(*sql.Rows) error {
+		return func(rows *sql.Rows) error {
+			var call int64
+			err := rows.Scan(&call)
+			v.mismatch("call %d can't be found by its %s", call, by)
+			return err
+		}
+	}
+	slices.SortFunc(found.names, func(a, b finding[callName]) int { return a.by.compare(b.by) })
+	err := lookup(ctx, s.read, "name, nth, call", "SELECT w.call FROM w WHERE NOT EXISTS (SELECT 1 FROM call_name f WHERE f.name = w.name AND f.nth = w.nth AND f.call = w.call)", len(found.names),
+		func(row int, into []any) []any {
+			f := &found.names[row]
+			return append(into, f.by[:], f.nth, f.to)
+		}, mismatch("ids"))
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(found.callers, func(a, b finding[callerAt]) int { return a.by.compare(b.by) })
+	err = lookup(ctx, s.read, callerColumns, "SELECT w.call FROM w WHERE NOT EXISTS (SELECT 1 FROM call_caller f WHERE f.account = w.account AND f.caller = w.caller AND f.start_ms = w.start_ms AND f.call = w.call)", len(found.callers),
+		func(row int, into []any) []any {
+			return append(found.callers[row].by.cells(into), found.callers[row].to)
+		}, mismatch("caller"))
+	found.names, found.callers = found.names[:0], found.callers[:0]
+	return err
 }
 
 // verified names the columns of a change that are proven.

@@ -53,19 +53,12 @@ func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, tab
 	defer entries.Close()
 	owners, progress := map[string]bool{upload.Account: true}, w.progressOf(upload, table.Reading.Rows)
 	for more := true; more; {
-		var calls map[string][]conversion.Call
-		if calls, more, err = w.readCalls(entries, upload.Account, &total); err != nil {
+		err := w.Together(ctx, func(s Store) (bool, error) {
+			more, err = w.On(s).saveCalls(ctx, entries, upload.Account, owners, &total)
+			return true, err
+		})
+		if err != nil {
 			return total, err
-		}
-		for owner, own := range calls {
-			saved, err := w.Store.SaveCalls(ctx, owner, own)
-			if err != nil {
-				return total, err
-			}
-			owners[owner] = true
-			total.Created += saved.Created
-			total.Updated += saved.Updated
-			total.Unchanged += saved.Unchanged
 		}
 		progress.reached(total.Read)
 	}
@@ -80,6 +73,30 @@ func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, tab
 		}
 	}
 	return total, nil
+}
+
+// saveCalls stores a log's next calls, as many as belong into one transaction.
+func (w *Worker) saveCalls(ctx context.Context, entries *ingest.Calls, owner string, owners map[string]bool, total *conversion.CallsTally) (more bool, err error) {
+	for end := total.Read + w.chunkRows(); total.Read < end; {
+		calls, more, err := w.readCalls(entries, owner, total)
+		if err != nil {
+			return false, err
+		}
+		for whose, own := range calls {
+			saved, err := w.Store.SaveCalls(ctx, whose, own)
+			if err != nil {
+				return false, err
+			}
+			owners[whose] = true
+			total.Created += saved.Created
+			total.Updated += saved.Updated
+			total.Unchanged += saved.Unchanged
+		}
+		if !more {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // finishCalls ends the upload of a call log.
@@ -108,7 +125,7 @@ func faultNotes(total conversion.CallsTally) []string {
 	return notes
 }
 
-// callsAtOnce is how many entries of a call log are saved in one transaction.
+// callsAtOnce is how many entries of a call log are in memory together.
 const callsAtOnce = 16 << 10
 
 // readCalls reads the next entries, by the account whose calls they are, and

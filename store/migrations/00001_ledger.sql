@@ -9,8 +9,8 @@ CREATE TABLE account (
 
 CREATE TABLE call (
     id             INTEGER PRIMARY KEY, -- of its day and its caller (see callsearch.go)
-    account        INTEGER NOT NULL REFERENCES account (id),
-    astray         INTEGER NOT NULL DEFAULT 0 CHECK (astray IN (0, 1)), -- the id says another day or caller
+    account        INTEGER NOT NULL, -- that it is there, verify proves
+    astray         INTEGER NOT NULL DEFAULT 0 CHECK (astray IN (0, 1)), -- it isn't where its day and caller say
     call_id        TEXT NOT NULL,
     transaction_id TEXT NOT NULL DEFAULT '',
     external_id    TEXT NOT NULL DEFAULT '',
@@ -26,13 +26,25 @@ CREATE TABLE call (
     cost_currency  TEXT NOT NULL DEFAULT '',
     corrected      INTEGER NOT NULL DEFAULT 0 CHECK (corrected IN (0, 1)) -- by a later log entry
 ) STRICT;
-CREATE UNIQUE INDEX call_by_call_id ON call (account, call_id);
-CREATE INDEX call_by_caller ON call (account, caller, start_ms);
 CREATE INDEX call_astray ON call (account) WHERE astray = 1;
 CREATE INDEX call_by_start ON call (account, start_ms);
-CREATE INDEX call_by_transaction ON call (account, transaction_id) WHERE transaction_id <> '';
-CREATE INDEX call_by_external ON call (account, external_id) WHERE external_id <> '';
-CREATE INDEX call_by_click ON call (account, click_id) WHERE click_id <> '';
+
+-- What calls are found by: tables of their own, because what is written to each can be
+-- sorted as it is.
+CREATE TABLE call_name (
+    name BLOB NOT NULL, -- a digest of a kind of id and an id of that kind
+    nth  INTEGER NOT NULL, -- the account, which has one call of a call id; the call for other ids
+    call INTEGER NOT NULL,
+    PRIMARY KEY (name, nth)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE call_caller (
+    account  INTEGER NOT NULL,
+    caller   INTEGER NOT NULL,
+    start_ms INTEGER NOT NULL,
+    call     INTEGER NOT NULL,
+    PRIMARY KEY (account, caller, start_ms, call)
+) STRICT, WITHOUT ROWID;
 
 -- What rows said of what a call cost. The last one's word stands in the call.
 CREATE TABLE call_cost (
@@ -142,8 +154,7 @@ CREATE TABLE conversion (
 ) STRICT;
 CREATE INDEX conversion_regrouped ON conversion (id) WHERE regrouped = 1;
 
--- What conversions are found by: tables of their own, because what is written to each
--- can be sorted as it is.
+-- What conversions are found by.
 CREATE TABLE conversion_key (
     call       INTEGER NOT NULL,
     key        BLOB NOT NULL,
@@ -249,5 +260,7 @@ DROP TABLE upload_part;
 DROP TABLE upload;
 DROP TABLE superseded_transaction;
 DROP TABLE call_cost;
+DROP TABLE call_caller;
+DROP TABLE call_name;
 DROP TABLE call;
 DROP TABLE account;
