@@ -111,8 +111,10 @@ var (
 // FoldHeader makes header names comparable: those that fold alike are one. What an
 // editor makes of an apostrophe is one.
 func FoldHeader(header string) string {
-	return strings.ToLower(strings.NewReplacer(" ", "", "-", "", "_", "", "\u00a0", "", "’", "'").Replace(strings.TrimSpace(unwrap(header))))
+	return strings.ToLower(folding.Replace(strings.TrimSpace(unwrap(header))))
 }
+
+var folding = strings.NewReplacer(" ", "", "-", "", "_", "", "\u00a0", "", "’", "'")
 
 // column finds the column that a header names, and its name there: that of an
 // array's column with its number.

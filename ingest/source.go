@@ -57,7 +57,10 @@ type Delivery struct {
 	Refusal *conversion.Refusal
 	// Mail is set if a mail carried the file.
 	Mail *Mail
-	Open Opener
+	// AtHand says that the file is small and on this machine, so that nothing waits
+	// while several such are read.
+	AtHand bool
+	Open   Opener
 	// Ack tells the source that the file is durably ours and how it fared. It
 	// may be called again after a crash.
 	Ack func(ctx context.Context, d Disposition) error

@@ -55,8 +55,8 @@ func astray(account int64, c *conversion.Call) bool {
 // found returns. An id may be found in two ways: then it is called for each.
 func (s *Store) Calls(ctx context.Context, account string, searches []conversion.CallSearch, found func(search int, calls []conversion.Call)) error {
 	id, err := s.account(ctx, s.read, account)
-	if err == nil {
-		err = s.flush(ctx)
+	if err == nil && s.together != nil {
+		err = s.together.flushCalls(ctx)
 	}
 	if err != nil || id == 0 {
 		return err
@@ -230,8 +230,8 @@ func literal(id int64) string { return strconv.FormatInt(id, 10) }
 func (s *Store) CallsElsewhere(ctx context.Context, account string, searches []conversion.CallSearch) ([]bool, error) {
 	elsewhere := make([]bool, len(searches))
 	id, err := s.account(ctx, s.read, account)
-	if err == nil {
-		err = s.flush(ctx)
+	if err == nil && s.together != nil {
+		err = s.together.flushCalls(ctx)
 	}
 	if err != nil {
 		return nil, err

@@ -145,6 +145,14 @@ func (tx *transaction) flush(ctx context.Context) error {
 	return nil
 }
 
+// flushCalls writes what calls are found by, if that is not written yet.
+func (tx *transaction) flushCalls(ctx context.Context) error {
+	if len(tx.names.entries) == 0 {
+		return nil
+	}
+	return tx.flush(ctx)
+}
+
 // flushMany writes what is not written yet, if that is much.
 func (tx *transaction) flushMany(ctx context.Context) error {
 	if max(len(tx.keys.entries), len(tx.names.entries)) < mostUnwritten {

@@ -81,7 +81,11 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return conn, nil
+	engine, complete := conn.(connection)
+	if !complete {
+		return nil, errors.Join(fmt.Errorf("%T can't do all that is needed", conn), conn.Close())
+	}
+	return &preparing{connection: engine}, nil
 }
 
 type givenModule struct{}

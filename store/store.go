@@ -56,14 +56,6 @@ func (s *Store) Together(ctx context.Context, f func(*Store) (keep bool, err err
 	})
 }
 
-// flush writes what the transaction, if all belongs to one, has not written yet.
-func (s *Store) flush(ctx context.Context) error {
-	if s.together == nil {
-		return nil
-	}
-	return s.together.flush(ctx)
-}
-
 // String names the store for people.
 func (s *Store) String() string { return s.path }
 

@@ -33,8 +33,10 @@ func (v *Verified) mismatch(format string, args ...any) {
 // change stands alone.
 func (s *Store) Verify(ctx context.Context) (Verified, error) {
 	var v Verified
-	if err := s.flush(ctx); err != nil {
-		return v, fmt.Errorf("verify: %w", err)
+	if s.together != nil {
+		if err := s.together.flush(ctx); err != nil {
+			return v, fmt.Errorf("verify: %w", err)
+		}
 	}
 	if err := s.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM change").Scan(&v.Changes); err != nil {
 		return v, fmt.Errorf("verify: %w", err)

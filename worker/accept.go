@@ -14,10 +14,45 @@ import (
 	"calltally/report"
 )
 
+// acceptAll accepts deliveries: those of several in one transaction or, if one of them
+// stands in the way, each in its own.
+func (w *Worker) acceptAll(ctx context.Context, deliveries []*ingest.Delivery) error {
+	if len(deliveries) > 1 {
+		uploads := make([]*conversion.Upload, 0, len(deliveries))
+		err := atOnce(ctx, w, deliveries, func(together *Worker, d *ingest.Delivery) error {
+			upload, err := together.take(ctx, d)
+			uploads = append(uploads, upload)
+			return err
+		})
+		if err == nil {
+			var failures []error
+			for i, d := range deliveries {
+				failures = append(failures, w.acknowledge(ctx, d, uploads[i]))
+			}
+			return errors.Join(failures...)
+		}
+	}
+	var failures []error
+	for _, d := range deliveries {
+		_, err := w.Accept(ctx, d)
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
+}
+
 // Accept makes a delivery ours: it finds the account, stores the bytes, reads
 // the file once to see whether it can be decided, and only then tells the
 // source. A delivery seen before is acknowledged again and changes nothing.
 func (w *Worker) Accept(ctx context.Context, d *ingest.Delivery) (*conversion.Upload, error) {
+	upload, err := w.take(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return upload, w.acknowledge(ctx, d, upload)
+}
+
+// take stores a delivery and sees whether it can be decided.
+func (w *Worker) take(ctx context.Context, d *ingest.Delivery) (*conversion.Upload, error) {
 	account, dry, refusal := w.accountOf(d)
 	if d.Refusal != nil {
 		refusal = d.Refusal
@@ -52,11 +87,6 @@ func (w *Worker) Accept(ctx context.Context, d *ingest.Delivery) (*conversion.Up
 			return nil, err
 		}
 	}
-	failpoint("accept-before-ack")
-	if err := w.acknowledge(ctx, d, upload); err != nil {
-		return nil, fmt.Errorf("acknowledge %s: %w", upload.Name, err)
-	}
-	failpoint("accept-after-ack")
 	return upload, nil
 }
 
@@ -110,14 +140,21 @@ func (w *Worker) screen(ctx context.Context, upload *conversion.Upload, account 
 	return err
 }
 
+// acknowledge tells the source that a delivery is ours.
 func (w *Worker) acknowledge(ctx context.Context, d *ingest.Delivery, upload *conversion.Upload) error {
 	if d.Ack == nil {
 		return nil
 	}
+	disposition := ingest.Accepted
 	if upload.State == conversion.Refused {
-		return d.Ack(ctx, ingest.Refused)
+		disposition = ingest.Refused
 	}
-	return d.Ack(ctx, ingest.Accepted)
+	failpoint("accept-before-ack")
+	if err := d.Ack(ctx, disposition); err != nil {
+		return fmt.Errorf("acknowledge %s: %w", upload.Name, err)
+	}
+	failpoint("accept-after-ack")
+	return nil
 }
 
 func (w *Worker) refuse(ctx context.Context, upload *conversion.Upload, refusal *conversion.Refusal) error {
@@ -127,24 +164,6 @@ func (w *Worker) refuse(ctx context.Context, upload *conversion.Upload, refusal 
 	upload.State, upload.Refusal = conversion.Refused, refusal
 	w.Log.Warn("upload refused", "upload", upload.ID, "account", upload.Account, "code", refusal.Code)
 	return nil
-}
-
-// survey reads an upload once, before any of its rows is decided.
-func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account *conversion.Account) (*ingest.Table, *conversion.Refusal, error) {
-	w.surveyed.Lock()
-	defer w.surveyed.Unlock()
-	if w.surveyed.upload == upload.ID {
-		return w.surveyed.table, nil, nil
-	}
-	limits := w.limits()
-	if upload.Size > limits.Bytes {
-		return nil, conversion.Refuse(conversion.TooLarge, "The file is larger than %s, the most that is read. Split it and send the parts.", sizeName(limits.Bytes)), nil
-	}
-	table, refusal, err := ingest.Survey(ctx, w.Store.OpenUpload(ctx, upload.ID), ingest.Settings{Account: account, Takes: upload.Takes, Dialect: upload.Dialect, Limits: limits, ReceivedAt: upload.ReceivedAt, Fix: report.IsFix(upload.Name)})
-	if table != nil {
-		w.surveyed.upload, w.surveyed.table = upload.ID, table
-	}
-	return table, refusal, err
 }
 
 // accountOf finds out whose file a delivery is, whether it came to an address for

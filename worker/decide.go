@@ -12,50 +12,23 @@ import (
 	"calltally/matcher"
 )
 
-const (
-	// smallUpload is the size, in bytes, up to which uploads that wait are decided
-	// together: then what takes longest, making sure that they are on the disk, is done
-	// once for all of them.
-	smallUpload = 64 << 10
-	// mostTogether is how many are, at most.
-	mostTogether = 100
-)
-
 // DecideAll decides every upload that is ours and not decided yet, in the order
 // they came. One upload's failure delays no other.
 func (w *Worker) DecideAll(ctx context.Context) error {
-	var failures []error
-	var small []*conversion.Upload
-	decide := func(uploads ...*conversion.Upload) {
-		failures = append(failures, w.decideTogether(ctx, uploads))
-		small = small[:0]
-	}
-	err := w.Store.UploadsToDecide(ctx, func(u *conversion.Upload) error {
-		if u.Takes != conversion.TakesConversions || u.DryRun || u.Size > smallUpload {
-			decide(small...)
-			decide(u)
-		} else if small = append(small, u); len(small) == mostTogether {
-			decide(small...)
-		}
+	decide := batches[*conversion.Upload]{do: func(uploads []*conversion.Upload) error { return w.decideTogether(ctx, uploads) }}
+	return decide.close(w.Store.UploadsToDecide(ctx, func(u *conversion.Upload) error {
+		decide.add(u, u.Takes != conversion.TakesConversions || u.DryRun || u.Size > smallUpload)
 		return ctx.Err()
-	})
-	decide(small...)
-	return errors.Join(append(failures, err)...)
+	}))
 }
 
 // decideTogether decides uploads in one transaction; if one of them stands in the way,
 // each in its own.
 func (w *Worker) decideTogether(ctx context.Context, uploads []*conversion.Upload) error {
 	if len(uploads) > 1 {
-		err := w.Together(ctx, func(s Store) (bool, error) {
-			together := w.On(s)
-			for _, u := range uploads {
-				attempt := *u // the upload itself stays as it is if this is taken back
-				if err := together.Decide(ctx, &attempt); err != nil {
-					return false, err
-				}
-			}
-			return true, nil
+		err := atOnce(ctx, w, uploads, func(together *Worker, u *conversion.Upload) error {
+			attempt := *u // the upload itself stays as it is if this is taken back
+			return together.Decide(ctx, &attempt)
 		})
 		if err == nil || ctx.Err() != nil {
 			return err

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"calltally/conversion"
 	"calltally/ingest"
 	"calltally/report"
@@ -20,19 +22,62 @@ import (
 
 // ReplyAll sends every report that is due. One report's failure delays no other.
 func (w *Worker) ReplyAll(ctx context.Context) error {
-	var failures []error
-	err := w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
-		err := w.reply(ctx, due)
-		if errors.Is(err, conversion.ErrTaken) { // another process sends it, or there is newer news
-			return ctx.Err()
+	reply := batches[conversion.ReportDue]{do: func(due []conversion.ReportDue) error { return w.replyTogether(ctx, due) }}
+	return reply.close(w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
+		upload, err := w.Store.Upload(ctx, due.Upload)
+		if err != nil {
+			return err
 		}
-		if err != nil && ctx.Err() == nil {
-			failures = append(failures, fmt.Errorf("report on upload %d: %w", due.Upload, err))
-			return w.Store.MarkReplyFailed(ctx, due.Upload, due.Revision, err.Error(), w.nextTry(due.Attempts))
-		}
+		reply.add(due, upload.Size > smallUpload || w.Replier != nil && len(w.recipients(upload)) > 0)
 		return ctx.Err()
-	})
-	return errors.Join(append(failures, err)...)
+	}))
+}
+
+// replyTogether sends reports. Those of several are marked in one transaction; one that
+// is mailed is not among them, because what is marked late may be sent twice.
+func (w *Worker) replyTogether(ctx context.Context, all []conversion.ReportDue) error {
+	marked := len(all) > 1 && atOnce(ctx, w, all, func(w *Worker, due conversion.ReportDue) error { return w.Store.MarkReplying(ctx, due) }) == nil
+	if !marked {
+		var failures []error
+		for _, due := range all {
+			failures = append(failures, w.replied(ctx, due, w.reply(ctx, due)))
+		}
+		return errors.Join(failures...)
+	}
+	told := make([]error, len(all))
+	var writers errgroup.Group
+	writers.SetLimit(reportWriters)
+	for i, due := range all {
+		writers.Go(func() error {
+			told[i] = w.tell(ctx, due)
+			return nil
+		})
+	}
+	_ = writers.Wait() // the failures are in told
+	var failures []error
+	var sent []conversion.ReportDue
+	for i, due := range all {
+		if told[i] == nil {
+			sent = append(sent, due)
+		} else {
+			failures = append(failures, w.replied(ctx, due, told[i]))
+		}
+	}
+	return errors.Join(append(failures, atOnce(ctx, w, sent, func(w *Worker, due conversion.ReportDue) error {
+		return w.Store.MarkReplied(ctx, due.Upload, due.Revision, w.now())
+	}))...)
+}
+
+// reportWriters is how many reports are written at a time: most of it is waiting for the
+// disk.
+const reportWriters = 4
+
+// replied notes why a report could not be sent, if so.
+func (w *Worker) replied(ctx context.Context, due conversion.ReportDue, err error) error {
+	if err == nil || errors.Is(err, conversion.ErrTaken) || ctx.Err() != nil { // another process sends it, or there is newer news
+		return ctx.Err()
+	}
+	return errors.Join(fmt.Errorf("report on upload %d: %w", due.Upload, err), w.Store.MarkReplyFailed(ctx, due.Upload, due.Revision, err.Error(), w.nextTry(due.Attempts)))
 }
 
 // mostAttempts is how often a report is tried: with doubling pauses from one
@@ -53,6 +98,14 @@ func (w *Worker) reply(ctx context.Context, due conversion.ReportDue) error {
 	if err := w.Store.MarkReplying(ctx, due); err != nil {
 		return err
 	}
+	if err := w.tell(ctx, due); err != nil {
+		return err
+	}
+	return w.Store.MarkReplied(ctx, due.Upload, due.Revision, w.now())
+}
+
+// tell puts a report on its source's shelf and mails it.
+func (w *Worker) tell(ctx context.Context, due conversion.ReportDue) error {
 	upload, err := w.Store.Upload(ctx, due.Upload)
 	if err != nil {
 		return err
@@ -74,7 +127,7 @@ func (w *Worker) reply(ctx context.Context, due conversion.ReportDue) error {
 		w.Log.Info("report sent", "upload", due.Upload, "account", upload.Account, "revision", due.Revision, "recipients", len(letter.To))
 	}
 	failpoint("reply-after-send")
-	return w.Store.MarkReplied(ctx, due.Upload, due.Revision, w.now())
+	return nil
 }
 
 // shelve puts a report's files beside their source; of an upload without any, the

@@ -98,20 +98,16 @@ type Worker struct {
 	// Progress, if set, is told how far an upload has come.
 	Progress func(*conversion.Upload, Pace)
 
-	// surveyed is the table read last: accepting, deciding and reporting an
-	// upload one after another survey its bytes once.
-	surveyed struct {
-		sync.Mutex
-		upload int64
-		table  *ingest.Table
-	}
+	surveying    sync.Once
+	small, large *surveys // see kept
 }
 
 // On returns a worker like w that works on another store.
 func (w *Worker) On(store Store) *Worker {
+	w.kept(&conversion.Upload{})
 	return &Worker{
 		Store: store, Together: within(store), Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain, DigestTo: w.DigestTo, Zone: w.Zone,
-		Limits: w.Limits, ChunkRows: w.ChunkRows, ReadRows: w.ReadRows, Now: w.Now, Log: w.Log, Progress: w.Progress,
+		Limits: w.Limits, ChunkRows: w.ChunkRows, ReadRows: w.ReadRows, Now: w.Now, Log: w.Log, Progress: w.Progress, small: w.small,
 	}
 }
 
@@ -295,19 +291,23 @@ func (w *Worker) keepWorking(ctx context.Context, arrived <-chan struct{}) {
 
 // poll looks at one source once and accepts what it delivers.
 func (w *Worker) poll(ctx context.Context, source ingest.Source) error {
-	var failures []error
-	for delivery, err := range source.Deliveries(ctx) {
-		if err == nil {
-			_, err = w.Accept(ctx, delivery)
+	accept := batches[*ingest.Delivery]{do: func(deliveries []*ingest.Delivery) error {
+		if err := w.acceptAll(ctx, deliveries); err != nil {
+			return fmt.Errorf("source %s: %w", source.Name(), err)
 		}
+		return nil
+	}}
+	for delivery, err := range source.Deliveries(ctx) {
 		if err != nil {
-			failures = append(failures, fmt.Errorf("source %s: %w", source.Name(), err))
+			accept.failures = append(accept.failures, fmt.Errorf("source %s: %w", source.Name(), err))
+		} else {
+			accept.add(delivery, !delivery.AtHand)
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	failure := errors.Join(failures...)
+	failure := accept.close(nil)
 	if ctx.Err() != nil {
 		return failure
 	}

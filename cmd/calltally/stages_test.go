@@ -16,7 +16,7 @@ import (
 // smallFiles is how many files wait in the folder; each has 50 rows.
 const smallFiles, smallRows = 100, 50
 
-// BenchmarkSmallFiles has “once” take 100 files of 50 rows from a folder, against 20,000
+// BenchmarkSmallFiles has “once” take 100 files of 50 rows from a folder, against 100,000
 // calls, up to the results files on disk. It reports files a second.
 func BenchmarkSmallFiles(b *testing.B) {
 	dir := b.TempDir()
@@ -33,7 +33,7 @@ func BenchmarkSmallFiles(b *testing.B) {
 		"sources:\n  - {name: drop, kind: folder, path: %s/drop, account: bench, settle: 1ms}\n", dir, dir))
 	var calls strings.Builder
 	calls.WriteString("call_id,start_time,duration_in_seconds,calling_phone_number,called_phone_number\n")
-	for i := range 20_000 {
+	for i := range 100_000 {
 		fmt.Fprintf(&calls, "C%d,%d,60,+1212%07d,+18005550100\n", i, smallStart(i), 5_000_000+i)
 	}
 	write("calls.csv", calls.String())
@@ -49,7 +49,7 @@ func BenchmarkSmallFiles(b *testing.B) {
 			var rows strings.Builder
 			rows.WriteString("start_time_t,calling_phone_number,reference_id,sale_amount\n")
 			for r := range smallRows {
-				i := (n*smallFiles*smallRows + f*smallRows + r) * 7919 % 20_000
+				i := (n*smallFiles*smallRows + f*smallRows + r) * 7919 % 100_000
 				fmt.Fprintf(&rows, "%d,+1212%07d,R%d-%d-%d,%d.50\n", smallStart(i), 5_000_000+i, n, f, r, r)
 			}
 			write(fmt.Sprintf("drop/sales-%d-%d.csv", n, f), rows.String())
@@ -85,7 +85,7 @@ func BenchmarkBareRows(b *testing.B) {
 			b.Fatal(err)
 		}
 		for r := range smallRows {
-			if _, err := tx.Exec("INSERT INTO conversion (call, reference, sale, currency) VALUES (?, ?, ?, 'USD')", r*7919%20_000, fmt.Sprintf("R%d-%d", n, r), r*100); err != nil {
+			if _, err := tx.Exec("INSERT INTO conversion (call, reference, sale, currency) VALUES (?, ?, ?, 'USD')", r*7919%100_000, fmt.Sprintf("R%d-%d", n, r), r*100); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -66,7 +66,7 @@ func (f *Folder) Deliveries(ctx context.Context) iter.Seq2[*ingest.Delivery, err
 			return
 		}
 		for _, name := range claimed {
-			if !yield(f.delivery(name), nil) || ctx.Err() != nil {
+			if !yield(f.delivery(root, name), nil) || ctx.Err() != nil {
 				return
 			}
 		}
@@ -75,18 +75,18 @@ func (f *Folder) Deliveries(ctx context.Context) iter.Seq2[*ingest.Delivery, err
 			yield(nil, err)
 			return
 		}
-		for _, name := range complete {
-			claimed, err := claim(root, name)
-			f.tried(name, err)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // someone took it away
-			}
-			var d *ingest.Delivery
-			if err == nil {
-				d = f.delivery(claimed)
-			}
-			if !yield(d, err) || ctx.Err() != nil {
-				return
+		for len(complete) > 0 {
+			next := togetherWith(root, complete)
+			claimed := f.claimAll(root, complete[:next])
+			complete = complete[next:]
+			for _, claimed := range claimed {
+				var d *ingest.Delivery
+				if claimed.err == nil {
+					d = f.delivery(root, claimed.name)
+				}
+				if !yield(d, claimed.err) || ctx.Err() != nil {
+					return
+				}
 			}
 		}
 	}
@@ -145,7 +145,53 @@ func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// claim renames a file into work/ and makes the rename durable.
+const (
+	// smallFile is the size, in bytes, up to which files are claimed and read together: it
+	// is made sure once for all of them that they are claimed.
+	smallFile = 64 << 10
+	// claimedAtOnce is how many are, at most.
+	claimedAtOnce = 100
+)
+
+// togetherWith is how many of some files are claimed together with the first. A large
+// one is claimed alone: what comes after it stays where another process can have it.
+func togetherWith(root *os.Root, names []string) int {
+	for n, name := range names[:min(len(names), claimedAtOnce)] {
+		if !isSmall(root, name) {
+			return max(n, 1)
+		}
+	}
+	return min(len(names), claimedAtOnce)
+}
+
+func isSmall(root *os.Root, name string) bool {
+	info, err := root.Lstat(name)
+	return err == nil && info.Size() <= smallFile
+}
+
+// claimed is a file in work/, or why it couldn't get there.
+type claimed struct {
+	name string
+	err  error
+}
+
+// claimAll claims files and makes that durable. What someone took away is left out.
+func (f *Folder) claimAll(root *os.Root, names []string) []claimed {
+	var all []claimed
+	for _, name := range names {
+		to, err := claim(root, name)
+		f.tried(name, err)
+		if !errors.Is(err, fs.ErrNotExist) {
+			all = append(all, claimed{to, err})
+		}
+	}
+	if err := errors.Join(syncDir(root, "."), syncDir(root, workFolder)); err != nil {
+		return []claimed{{err: err}} // they are found in work/ the next time
+	}
+	return all
+}
+
+// claim renames a file into work/.
 func claim(root *os.Root, name string) (string, error) {
 	var token [8]byte
 	_, _ = rand.Read(token[:]) // never fails
@@ -153,7 +199,7 @@ func claim(root *os.Root, name string) (string, error) {
 	if err := root.Rename(name, filepath.Join(workFolder, claimed)); err != nil {
 		return "", fmt.Errorf("claim file: %w", err)
 	}
-	return claimed, errors.Join(syncDir(root, "."), syncDir(root, workFolder))
+	return claimed, nil
 }
 
 // shortName cuts a name to so many bytes and keeps its extension, if that is
@@ -183,9 +229,10 @@ func syncDir(root *os.Root, name string) error {
 	return nil
 }
 
-func (f *Folder) delivery(claimed string) *ingest.Delivery {
+func (f *Folder) delivery(root *os.Root, claimed string) *ingest.Delivery {
 	token, name, _ := strings.Cut(claimed, tokenMark)
 	return &ingest.Delivery{
+		AtHand: isSmall(root, filepath.Join(workFolder, claimed)),
 		Source: f.Label, Origin: "file " + token, Name: name, Account: f.Account, Takes: f.Takes, Dialect: f.Dialect,
 		Open: func() (io.ReadCloser, error) { return f.openClaimed(claimed) },
 		Ack:  func(_ context.Context, d ingest.Disposition) error { return f.finish(claimed, name, d) },
@@ -201,7 +248,8 @@ func (f *Folder) openClaimed(claimed string) (io.ReadCloser, error) {
 	return root.Open(filepath.Join(workFolder, claimed))
 }
 
-// finish puts a claimed file where it belongs.
+// finish puts a claimed file where it belongs. If a power cut takes that back, the file
+// is delivered again from work/, known by then, and put away again.
 func (f *Folder) finish(claimed, name string, d ingest.Disposition) error {
 	root, err := f.open()
 	if err != nil {
@@ -222,7 +270,7 @@ func (f *Folder) finish(claimed, name string, d ingest.Disposition) error {
 	if err := root.Rename(filepath.Join(workFolder, claimed), target); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("put file away: %w", err)
 	}
-	return errors.Join(syncDir(root, to), syncDir(root, workFolder))
+	return nil
 }
 
 // freeName finds a name in a folder that no file has yet: name.csv, name-2.csv …

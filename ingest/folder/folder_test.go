@@ -18,6 +18,9 @@ import (
 	"calltally/ingest/folder"
 )
 
+// Files of up to so many bytes are claimed together, up to so many.
+const small, together = 64 << 10, 100
+
 var noon = time.Date(2026, 3, 31, 12, 0, 0, 0, time.UTC)
 
 // watched is a folder on a clock that the test sets.
@@ -441,12 +444,12 @@ func TestAThousandFilesComeOldestFirst(t *testing.T) {
 	}
 }
 
-// A file is claimed only when it is asked for: what comes after it stays where
+// A large file is claimed only when it is asked for: what comes after it stays where
 // another process can have it.
-func TestFilesAreClaimedOneByOne(t *testing.T) {
+func TestLargeFilesAreClaimedOneByOne(t *testing.T) {
 	w := watch(t, 0)
 	for i := range 5 {
-		w.put(fmt.Sprintf("%d.csv", i), "a,b\n")
+		w.put(fmt.Sprintf("%d.csv", i), strings.Repeat("a,b\n", small))
 	}
 	w.look()
 	for d, err := range w.Deliveries(t.Context()) {
@@ -462,9 +465,38 @@ func TestFilesAreClaimedOneByOne(t *testing.T) {
 	}
 }
 
+// Small files are claimed together, up to a large one.
+func TestSmallFilesAreClaimedTogether(t *testing.T) {
+	w := watch(t, 0)
+	for i := range together + 5 {
+		w.put(fmt.Sprintf("%03d.csv", i), "a,b\n")
+	}
+	w.put("large.csv", strings.Repeat("a,b\n", small))
+	w.look()
+	delivered := 0
+	for d, err := range w.Deliveries(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if delivered++; d.AtHand != (d.Name != "large.csv") {
+			t.Errorf("%s is at hand: %t", d.Name, d.AtHand)
+		}
+		want := max(together, delivered)
+		if delivered > together && d.AtHand {
+			want = together + 5
+		}
+		if got := len(w.files("work")); got != want {
+			t.Errorf("%d files are claimed after %d, want %d", got, delivered, want)
+		}
+	}
+	if delivered != together+6 {
+		t.Errorf("%d files were delivered", delivered)
+	}
+}
+
 func TestAFileThatIsTakenAwayIsNoError(t *testing.T) {
 	w := watch(t, 0)
-	w.put("a.csv", "a,b\n")
+	w.put("a.csv", strings.Repeat("a,b\n", small))
 	w.put("b.csv", "a,b\n")
 	w.look()
 	for d, err := range w.Deliveries(t.Context()) {

@@ -1,0 +1,60 @@
+package worker
+
+import (
+	"context"
+	"errors"
+)
+
+const (
+	// smallUpload is the size, in bytes, up to which uploads that wait are carried on
+	// together: then what takes longest, making sure that they are on the disk, is done
+	// once for all of them.
+	smallUpload = 64 << 10
+	// mostTogether is how many are, at most.
+	mostTogether = 100
+)
+
+// batches has things done in their order, many together. Those that are to be done alone
+// come in between.
+type batches[T any] struct {
+	do       func([]T) error
+	waiting  []T
+	failures []error
+}
+
+func (b *batches[T]) add(thing T, alone bool) {
+	if alone {
+		b.end()
+	}
+	if b.waiting = append(b.waiting, thing); alone || len(b.waiting) == mostTogether {
+		b.end()
+	}
+}
+
+// end has what waits done.
+func (b *batches[T]) end() {
+	if len(b.waiting) > 0 {
+		b.failures = append(b.failures, b.do(b.waiting))
+		b.waiting = b.waiting[:0]
+	}
+}
+
+// close has what waits done and tells what has failed, beside another failure.
+func (b *batches[T]) close(failure error) error {
+	b.end()
+	return errors.Join(append(b.failures, failure)...)
+}
+
+// atOnce does something with each of some things in one transaction. If it fails, it has
+// done nothing.
+func atOnce[T any](ctx context.Context, w *Worker, things []T, do func(*Worker, T) error) error {
+	return w.Together(ctx, func(s Store) (bool, error) {
+		together := w.On(s)
+		for _, thing := range things {
+			if err := do(together, thing); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+}
