@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,5 +128,46 @@ func wantSearched(t *testing.T, s *Store, statement string) {
 			t.Errorf("%s: %s", statement, detail)
 		}
 		return err
+	}))
+}
+
+// A statement that is kept may be run while its own rows are read, and more statements
+// may be run than are kept.
+func TestSQLiteKeepsStatements(t *testing.T) {
+	s := opened(t, filepath.Join(t.TempDir(), "calltally.db"))
+	must(t, s.EnsureAccounts(t.Context(), []string{"a", "b", "c"}))
+	must(t, s.Together(t.Context(), func(s *Store) (bool, error) {
+		const query = "SELECT name FROM account WHERE id >= $1 ORDER BY id"
+		names := func(from int, each func(name string)) {
+			rows, err := s.read.QueryContext(t.Context(), query, from)
+			must(t, err)
+			must(t, scanAll(rows, func(rows *sql.Rows) error {
+				var name string
+				err := rows.Scan(&name)
+				each(name)
+				return err
+			}))
+		}
+		for range 3 {
+			var got []string
+			names(1, func(name string) {
+				got = append(got, name)
+				names(2, func(inner string) { got = append(got, name+inner) })
+			})
+			if want := "a ab ac b bb bc c cb cc"; strings.Join(got, " ") != want {
+				t.Errorf("read %v, want %s", got, want)
+			}
+		}
+		if _, err := s.together.ExecContext(t.Context(), "INSERT INTO account (id, name) VALUES ($1, 'a')", 9); err == nil {
+			t.Error("the name was taken twice")
+		}
+		for i := range 3 * mostPrepared {
+			var n int
+			must(t, s.read.QueryRowContext(t.Context(), fmt.Sprintf("SELECT %d + $1", i), 1).Scan(&n))
+			if n != i+1 {
+				t.Errorf("%d + 1 is %d", i, n)
+			}
+		}
+		return true, nil
 	}))
 }

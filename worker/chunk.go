@@ -44,9 +44,48 @@ type chunkReader struct {
 	spared    chan *chunk
 }
 
+// reading are rows that are being read, at most a few chunks ahead of those that are
+// decided.
+type reading struct {
+	*chunkReader
+	all     int // about how many rows there are
+	chunks  chan *chunk
+	failure error // once chunks is closed
+	stop    context.CancelFunc
+}
+
+// read begins to read a table's rows and to find their calls. End what was begun.
+func (w *Worker) read(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, table *ingest.Table, how again) (*reading, error) {
+	claims, err := table.Claims(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	r := &reading{
+		chunkReader: &chunkReader{
+			worker: w, upload: upload, claims: claims, after: upload.Cursor, policy: policy, again: how,
+			identical: map[conversion.Fingerprint]int{}, spared: make(chan *chunk, 3),
+		},
+		all: table.Reading.Rows, chunks: make(chan *chunk), stop: stop,
+	}
+	go func() {
+		defer close(r.chunks)
+		r.failure = errors.Join(r.readAll(ctx, r.chunks), claims.Close())
+	}()
+	return r, nil
+}
+
+// end stops the reading, if it goes on, and tells what has gone wrong.
+func (r *reading) end() error {
+	r.stop()
+	for range r.chunks { // what was read in vain
+	}
+	return r.failure
+}
+
 func (r *chunkReader) readAll(ctx context.Context, chunks chan<- *chunk) error {
 	for {
-		c, err := r.read()
+		c, err := r.readChunk()
 		if err == nil {
 			err = r.match(ctx, c)
 		}
@@ -87,8 +126,8 @@ func (r *chunkReader) empty() *chunk {
 	}
 }
 
-// read reads the next rows that are not decided yet.
-func (r *chunkReader) read() (*chunk, error) {
+// readChunk reads the next rows that are not decided yet.
+func (r *chunkReader) readChunk() (*chunk, error) {
 	c := r.empty()
 	begin := r.claims.Offset()
 	for len(c.rows) < r.worker.readRows() && r.claims.Offset()-begin < chunkBytes {

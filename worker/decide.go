@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
-
 	"calltally/conversion"
 	"calltally/ingest"
 	"calltally/matcher"
@@ -26,10 +24,7 @@ func (w *Worker) DecideAll(ctx context.Context) error {
 // each in its own.
 func (w *Worker) decideTogether(ctx context.Context, uploads []*conversion.Upload) error {
 	if len(uploads) > 1 {
-		err := atOnce(ctx, w, uploads, func(together *Worker, u *conversion.Upload) error {
-			attempt := *u // the upload itself stays as it is if this is taken back
-			return together.Decide(ctx, &attempt)
-		})
+		err := w.Together(ctx, func(s Store) (bool, error) { return true, w.decideOn(ctx, w.On(s), uploads) })
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -46,42 +41,92 @@ func (w *Worker) decideTogether(ctx context.Context, uploads []*conversion.Uploa
 	return errors.Join(failures...)
 }
 
-// Decide decides an upload's rows, from where an earlier try may have ended.
-func (w *Worker) Decide(ctx context.Context, upload *conversion.Upload) error {
-	account := w.Account(upload.Account)
-	var table *ingest.Table
-	refusal := noAccount(upload.Account)
-	if account != nil {
-		var err error
-		if table, refusal, err = w.survey(ctx, upload, account); err != nil {
-			return err
+// decideOn decides uploads on another worker, one after another: each is read while the
+// one before it is decided. The uploads themselves stay as they are, for all may be taken
+// back.
+func (w *Worker) decideOn(ctx context.Context, on *Worker, uploads []*conversion.Upload) error {
+	attempts := make([]conversion.Upload, len(uploads))
+	for i, u := range uploads {
+		attempts[i] = *u
+	}
+	next, err := w.begin(ctx, &attempts[0])
+	for i := range attempts {
+		this := next
+		next = nil
+		if err == nil && i+1 < len(attempts) {
+			next, err = w.begin(ctx, &attempts[i+1])
+		}
+		if err == nil {
+			err = on.finish(ctx, this)
+		}
+		if err != nil {
+			return errors.Join(err, this.end(), next.end())
 		}
 	}
+	return nil
+}
+
+// Decide decides an upload's rows, from where an earlier try may have ended.
+func (w *Worker) Decide(ctx context.Context, upload *conversion.Upload) error {
+	begun, err := w.begin(ctx, upload)
+	if err != nil {
+		return err
+	}
+	return w.finish(ctx, begun)
+}
+
+// begun is an upload that is about to be decided.
+type begun struct {
+	upload  *conversion.Upload
+	account *conversion.Account
+	table   *ingest.Table
+	refusal *conversion.Refusal // why it can't be decided
+	reading *reading            // its rows, if they are what is to be decided
+}
+
+// begin begins to read an upload.
+func (w *Worker) begin(ctx context.Context, upload *conversion.Upload) (*begun, error) {
+	b := &begun{upload: upload, account: w.Account(upload.Account), refusal: noAccount(upload.Account)}
+	var err error
+	if b.account != nil {
+		b.table, b.refusal, err = w.survey(ctx, upload, b.account)
+	}
+	if err != nil || b.refusal != nil || upload.Takes == conversion.TakesCalls || upload.DryRun {
+		return b, err
+	}
+	b.reading, err = w.read(ctx, upload, w.policy(upload, b.account, b.table, upload.ReceivedAt), b.table, again{})
+	return b, err
+}
+
+// end has an upload not be read on.
+func (b *begun) end() error {
+	if b == nil || b.reading == nil {
+		return nil
+	}
+	return b.reading.end()
+}
+
+// finish decides an upload.
+func (w *Worker) finish(ctx context.Context, b *begun) error {
+	upload := b.upload
 	switch {
-	case refusal != nil && upload.Cursor > 0:
-		return fmt.Errorf("its first rows were decided and the others can't be read any more; set the configuration back: %s", refusal.Sentence)
-	case refusal != nil:
-		return w.refuse(ctx, upload, refusal)
-	}
-	if upload.Takes == conversion.TakesCalls {
-		_, err := w.takeCalls(ctx, upload, table)
+	case b.refusal != nil && upload.Cursor > 0:
+		return fmt.Errorf("its first rows were decided and the others can't be read any more; set the configuration back: %s", b.refusal.Sentence)
+	case b.refusal != nil:
+		return w.refuse(ctx, upload, b.refusal)
+	case upload.Takes == conversion.TakesCalls:
+		_, err := w.takeCalls(ctx, upload, b.table)
 		return err
 	}
-	upload.Reading, upload.State = table.Reading, conversion.Deciding
+	upload.Reading, upload.State = b.table.Reading, conversion.Deciding
 	if err := w.Store.BeginDeciding(ctx, upload.ID, upload.Reading); err != nil {
-		return err
+		return errors.Join(err, b.end())
 	}
 	failpoint("decide-begun")
 	if upload.DryRun {
-		return w.rehearse(ctx, upload, account, table)
+		return w.rehearse(ctx, upload, b.account, b.table)
 	}
-	return w.decideRows(ctx, upload, account, table)
-}
-
-// decideRows decides a table's rows by chunks: one goroutine reads and matches,
-// the other decides and writes. At most a few chunks are in flight.
-func (w *Worker) decideRows(ctx context.Context, upload *conversion.Upload, account *conversion.Account, table *ingest.Table) error {
-	return w.decideBy(ctx, upload, w.policy(upload, account, table, upload.ReceivedAt), table, again{})
+	return w.decideRead(ctx, upload, b.reading)
 }
 
 // again says what there is to know of rows that are decided again.
@@ -102,43 +147,38 @@ type again struct {
 	noCopies []int64
 }
 
-// decideBy decides a table's rows by a policy.
+// decideBy decides a table's rows by a policy: one goroutine reads and matches, the other
+// decides and writes. At most a few chunks are in flight.
 func (w *Worker) decideBy(ctx context.Context, upload *conversion.Upload, policy matcher.Policy, table *ingest.Table, how again) error {
-	claims, err := table.Claims(ctx)
+	reading, err := w.read(ctx, upload, policy, table, how)
 	if err != nil {
 		return err
 	}
-	defer claims.Close()
-	reader := &chunkReader{
-		worker: w, upload: upload, claims: claims, after: upload.Cursor, policy: policy, again: how,
-		identical: map[conversion.Fingerprint]int{}, spared: make(chan *chunk, 3),
-	}
+	return w.decideRead(ctx, upload, reading)
+}
+
+// decideRead decides rows that are being read.
+func (w *Worker) decideRead(ctx context.Context, upload *conversion.Upload, rows *reading) error {
 	var diagnosis matcher.Diagnosis
-	if err := w.recallDiagnosis(ctx, upload, &diagnosis); err != nil {
-		return err
-	}
-	progress := w.progressOf(upload, table.Reading.Rows)
-	chunks := make(chan *chunk)
-	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() error {
-		defer close(chunks)
-		return reader.readAll(ctx, chunks)
-	})
-	both.Go(func() error {
-		return w.settleAll(ctx, chunks, func(w *Worker, c *chunk) error {
-			if err := w.settle(ctx, upload, reader.policy, c, &diagnosis, &how); err != nil {
+	err := w.recallDiagnosis(ctx, upload, &diagnosis)
+	if err == nil {
+		progress := w.progressOf(upload, rows.all)
+		err = w.settleAll(ctx, rows.chunks, func(w *Worker, c *chunk) error {
+			if err := w.settle(ctx, upload, rows.policy, c, &diagnosis, &rows.again); err != nil {
 				return err
 			}
-			reader.spare(c)
+			rows.spare(c)
 			progress.reached(upload.Tally.Rows)
 			return nil
 		})
-	})
-	if err := both.Wait(); err != nil {
-		return err
 	}
-	w.Log.Info("upload decided", "upload", upload.ID, "account", upload.Account, "tally", upload.Tally.String())
-	return nil
+	if failure := rows.end(); err == nil {
+		err = failure
+	}
+	if err == nil {
+		w.Log.Info("upload decided", "upload", upload.ID, "account", upload.Account, "tally", upload.Tally.String())
+	}
+	return err
 }
 
 // settleAll settles chunks as they come, a few in one transaction: the more rows it

@@ -22,7 +22,8 @@ func (w *Worker) rehearse(ctx context.Context, upload *conversion.Upload, accoun
 	defer said.Close()
 	rehearsed := *upload
 	err = w.Together(ctx, func(s Store) (bool, error) {
-		if err := w.On(s).decideRows(ctx, &rehearsed, account, table); err != nil {
+		policy := w.policy(upload, account, table, upload.ReceivedAt)
+		if err := w.On(s).decideBy(ctx, &rehearsed, policy, table, again{}); err != nil {
 			return false, err
 		}
 		return false, s.Outcomes(ctx, upload.ID, 0, func(outcomes []conversion.Outcome) (bool, error) { return true, said.add(outcomes) })

@@ -33,16 +33,11 @@ func (w *Worker) ReplyAll(ctx context.Context) error {
 	}))
 }
 
-// replyTogether sends reports. Those of several are marked in one transaction; one that
-// is mailed is not among them, because what is marked late may be sent twice.
+// replyTogether sends reports. Those that are only put on a shelf are put there first, a
+// few at a time, and then marked in one transaction: put there again, they are the same.
 func (w *Worker) replyTogether(ctx context.Context, all []conversion.ReportDue) error {
-	marked := len(all) > 1 && atOnce(ctx, w, all, func(w *Worker, due conversion.ReportDue) error { return w.Store.MarkReplying(ctx, due) }) == nil
-	if !marked {
-		var failures []error
-		for _, due := range all {
-			failures = append(failures, w.replied(ctx, due, w.reply(ctx, due)))
-		}
-		return errors.Join(failures...)
+	if len(all) == 1 {
+		return w.replied(ctx, all[0], w.reply(ctx, all[0]))
 	}
 	told := make([]error, len(all))
 	var writers errgroup.Group
@@ -60,12 +55,21 @@ func (w *Worker) replyTogether(ctx context.Context, all []conversion.ReportDue) 
 		if told[i] == nil {
 			sent = append(sent, due)
 		} else {
-			failures = append(failures, w.replied(ctx, due, told[i]))
+			failures = append(failures, w.replied(ctx, due, cmp.Or(w.Store.MarkReplying(ctx, due), told[i])))
 		}
 	}
-	return errors.Join(append(failures, atOnce(ctx, w, sent, func(w *Worker, due conversion.ReportDue) error {
+	mark := func(w *Worker, due conversion.ReportDue) error {
+		if err := w.Store.MarkReplying(ctx, due); err != nil {
+			return err
+		}
 		return w.Store.MarkReplied(ctx, due.Upload, due.Revision, w.now())
-	}))...)
+	}
+	if atOnce(ctx, w, sent, mark) != nil { // one of them was sent by another process
+		for _, due := range sent {
+			failures = append(failures, w.replied(ctx, due, mark(w, due)))
+		}
+	}
+	return errors.Join(failures...)
 }
 
 // reportWriters is how many reports are written at a time: most of it is waiting for the

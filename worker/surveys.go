@@ -49,46 +49,57 @@ func inMemory(open ingest.Opener) (ingest.Opener, error) {
 // surveys are the tables of the uploads that were read last: accepting, deciding and
 // reporting an upload read it once.
 type surveys struct {
-	mu   sync.Mutex
-	last []surveyed
-	next int // which of them the next one takes the place of
+	mu    sync.Mutex
+	most  int64 // bytes that files and what was found out about them take; one may take more
+	bytes int64
+	order []surveyed
+	table map[surveyed]*ingest.Table
 }
 
-// newSurveys keeps so many.
-func newSurveys(most int) *surveys { return &surveys{last: make([]surveyed, most)} }
+func newSurveys(most int64) *surveys {
+	return &surveys{most: most, table: map[surveyed]*ingest.Table{}}
+}
 
-// surveyed is an upload's table. An upload whose transaction was taken back may leave its
+// surveyed is an upload that was read. One whose transaction was taken back may leave its
 // number to another.
 type surveyed struct {
 	upload   int64
 	digest   [32]byte
 	received conversion.Millis
-	table    *ingest.Table
+	size     int64
 }
 
-func (s *surveyed) isOf(u *conversion.Upload) bool {
-	return s.upload == u.ID && s.digest == u.Digest && s.received == u.ReceivedAt
+func surveyedOf(u *conversion.Upload) surveyed {
+	return surveyed{u.ID, u.Digest, u.ReceivedAt, u.Size}
 }
+
+// bytes is about what an upload takes in memory: its file and what its header means.
+func (s *surveyed) bytes() int64 { return s.size + 8<<10 }
 
 // of returns an upload's table, or nil.
 func (s *surveys) of(u *conversion.Upload) *ingest.Table {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.last {
-		if s.last[i].isOf(u) {
-			return s.last[i].table
-		}
-	}
-	return nil
+	return s.table[surveyedOf(u)]
 }
 
-// keep keeps an upload's table.
+// keep keeps an upload's table, and forgets the oldest.
 func (s *surveys) keep(u *conversion.Upload, table *ingest.Table) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last[s.next] = surveyed{u.ID, u.Digest, u.ReceivedAt, table}
-	s.next = (s.next + 1) % len(s.last)
+	of := surveyedOf(u)
+	if s.table[of] != nil {
+		return
+	}
+	s.order, s.table[of], s.bytes = append(s.order, of), table, s.bytes+of.bytes()
+	for ; s.bytes > s.most && len(s.order) > 1; s.order = s.order[1:] {
+		delete(s.table, s.order[0])
+		s.bytes -= s.order[0].bytes()
+	}
 }
+
+// smallBytes is how many bytes small files take in memory.
+const smallBytes = 8 << 20
 
 // kept are the surveys among which an upload's is. Small uploads are in memory, so that
 // their tables belong to no store; large ones are read from it again, and a worker on
@@ -96,9 +107,9 @@ func (s *surveys) keep(u *conversion.Upload, table *ingest.Table) {
 func (w *Worker) kept(u *conversion.Upload) *surveys {
 	w.surveying.Do(func() {
 		if w.small == nil {
-			w.small = newSurveys(2 * mostTogether)
+			w.small = newSurveys(smallBytes)
 		}
-		w.large = newSurveys(1)
+		w.large = newSurveys(0)
 	})
 	if u.Size <= smallUpload {
 		return w.small

@@ -170,21 +170,54 @@ func (w *Worker) Prepare(ctx context.Context) error {
 	return w.Store.EnsureAccounts(ctx, names)
 }
 
-// RunOnce looks at every source once, decides what came and sends what is due.
-// One source's failure delays no other; all failures are returned.
+// RunOnce looks at every source once, decides what came and sends what is due, each
+// while the one before goes on. One source's failure delays no other; all failures are
+// returned.
 func (w *Worker) RunOnce(ctx context.Context) error {
+	arrived, decided := make(chan struct{}, 1), make(chan struct{}, 1)
+	var polling, deciding, replying error
+	var all sync.WaitGroup
+	all.Go(func() {
+		defer close(arrived)
+		polling = w.pollAll(ctx, arrived)
+	})
+	all.Go(func() {
+		defer close(decided)
+		afterEach(arrived, func() { // what fails is tried again after the last
+			deciding = w.DecideAll(ctx)
+			notify(decided)
+		})
+	})
+	all.Go(func() {
+		afterEach(decided, func() { replying = errors.Join(replying, w.ReplyAll(ctx)) })
+	})
+	all.Wait()
+	return errors.Join(polling, deciding, replying)
+}
+
+// afterEach does something after each notice, and once more after the last.
+func afterEach(notices <-chan struct{}, do func()) {
+	for range notices {
+		do()
+	}
+	do()
+}
+
+// pollAll looks at every source once, and once more at those whose files may be complete
+// by then.
+func (w *Worker) pollAll(ctx context.Context, arrived chan<- struct{}) error {
 	var failures []error
 	var settle time.Duration
 	for _, plan := range w.Plans {
-		if err := w.poll(ctx, plan.Source); err != nil {
+		if err := w.poll(ctx, plan.Source, arrived); err != nil {
 			failures = append(failures, err)
 		}
 		settle = max(settle, settleTime(plan.Source))
 	}
 	if settle > 0 {
-		failures = append(failures, w.pollSettled(ctx, settle))
+		failures = append(failures, w.pollSettled(ctx, settle, arrived))
 	}
-	return errors.Join(append(failures, w.DecideAll(ctx), w.ReplyAll(ctx))...)
+	return errors.Join(failures...)
 }
 
 func settleTime(source ingest.Source) time.Duration {
@@ -195,7 +228,7 @@ func settleTime(source ingest.Source) time.Duration {
 }
 
 // pollSettled waits and looks once more where files may be complete by then.
-func (w *Worker) pollSettled(ctx context.Context, wait time.Duration) error {
+func (w *Worker) pollSettled(ctx context.Context, wait time.Duration, arrived chan<- struct{}) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -204,7 +237,7 @@ func (w *Worker) pollSettled(ctx context.Context, wait time.Duration) error {
 	var failures []error
 	for _, plan := range w.Plans {
 		if settleTime(plan.Source) > 0 {
-			failures = append(failures, w.poll(ctx, plan.Source))
+			failures = append(failures, w.poll(ctx, plan.Source, arrived))
 		}
 	}
 	return errors.Join(failures...)
@@ -213,12 +246,18 @@ func (w *Worker) pollSettled(ctx context.Context, wait time.Duration) error {
 // Run works until ctx ends: every source is looked at when it is due or wakes,
 // jobs run when they are scheduled, and what came is decided and answered.
 func (w *Worker) Run(ctx context.Context) error {
-	arrived := make(chan struct{}, 1)
+	arrived, decided := make(chan struct{}, 1), make(chan struct{}, 1)
 	var all sync.WaitGroup
 	for _, plan := range w.Plans {
 		all.Go(func() { w.keepPolling(ctx, plan, arrived) })
 	}
-	all.Go(func() { w.keepWorking(ctx, arrived) })
+	all.Go(func() {
+		w.keepWorking(ctx, arrived, func(ctx context.Context) error {
+			defer notify(decided)
+			return w.DecideAll(ctx)
+		})
+	})
+	all.Go(func() { w.keepWorking(ctx, decided, w.ReplyAll) })
 	stopJobs, err := w.startJobs(ctx, arrived)
 	if err != nil {
 		return err
@@ -239,14 +278,13 @@ func (w *Worker) keepPolling(ctx context.Context, plan Plan, arrived chan<- stru
 	failures := 0
 	for ctx.Err() == nil {
 		pause := plan.Every
-		if err := w.poll(ctx, plan.Source); err != nil && ctx.Err() == nil {
+		if err := w.poll(ctx, plan.Source, arrived); err != nil && ctx.Err() == nil {
 			pause = min(time.Second<<min(failures, 20), mostPause)
 			failures++
 			w.Log.Error("poll failed", "source", plan.Source.Name(), "error", err, "again_in", pause.String())
 		} else {
 			failures = 0
 		}
-		notify(arrived)
 		w.await(ctx, plan.Source, pause)
 	}
 }
@@ -272,26 +310,28 @@ func notify(arrived chan<- struct{}) {
 	}
 }
 
-// keepWorking decides and replies whenever something arrived.
-func (w *Worker) keepWorking(ctx context.Context, arrived <-chan struct{}) {
+// keepWorking does its work at once, after each notice and every now and then.
+func (w *Worker) keepWorking(ctx context.Context, notices <-chan struct{}, work func(context.Context) error) {
 	tick := time.NewTicker(idleTick)
 	defer tick.Stop()
 	for {
-		if err := errors.Join(w.DecideAll(ctx), w.ReplyAll(ctx)); err != nil && ctx.Err() == nil {
+		if err := work(ctx); err != nil && ctx.Err() == nil {
 			w.Log.Error("work failed; it is tried again", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-arrived:
+		case <-notices:
 		case <-tick.C:
 		}
 	}
 }
 
-// poll looks at one source once and accepts what it delivers.
-func (w *Worker) poll(ctx context.Context, source ingest.Source) error {
+// poll looks at one source once and accepts what it delivers, with a notice each time
+// that something has arrived.
+func (w *Worker) poll(ctx context.Context, source ingest.Source, arrived chan<- struct{}) error {
 	accept := batches[*ingest.Delivery]{do: func(deliveries []*ingest.Delivery) error {
+		defer notify(arrived)
 		if err := w.acceptAll(ctx, deliveries); err != nil {
 			return fmt.Errorf("source %s: %w", source.Name(), err)
 		}

@@ -302,11 +302,12 @@ func (f *Folder) PutReport(_ context.Context, name string, write func(io.Writer)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if err := errors.Join(write(out), out.Sync(), out.Close()); err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", name, err), root.Remove(temporary))
+	err = errors.Join(write(out), out.Sync(), out.Close())
+	if err == nil {
+		err = root.Rename(temporary, filepath.Join(resultsFolder, name))
 	}
-	if err := root.Rename(temporary, filepath.Join(resultsFolder, name)); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", name, err), root.Remove(temporary))
 	}
 	return syncDir(root, resultsFolder)
 }
