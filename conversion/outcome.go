@@ -134,6 +134,17 @@ func Clip(text string, n int) string {
 	return text
 }
 
+// SizeName writes a number of bytes as people do.
+func SizeName(bytes int64) string {
+	switch {
+	case bytes >= 1<<20:
+		return fmt.Sprintf("%d MiB", bytes>>20)
+	case bytes >= 1<<10:
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	}
+	return Count(int(bytes), "byte")
+}
+
 // Count writes a number with its noun: "1 row", "3 rows", "3 entries".
 func Count(n int, noun string) string {
 	if n == 1 {

@@ -104,5 +104,8 @@ var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 {{- if .Files}}
 <tr><td style="padding:8px 28px 0 28px;font-size:14px;">Attached:{{range $i, $name := .Files}}{{if $i}},{{end}} <strong>{{$name}}</strong>{{end}}</td></tr>
 {{- end}}
+{{- range .Left}}
+<tr><td style="padding:8px 28px 0 28px;font-size:14px;">Too large to attach: <strong>{{.Name}}</strong> ({{.SizeName}}). It is kept as <span style="word-break:break-word;">{{.Where}}</span>.</td></tr>
+{{- end}}
 <tr><td style="padding:16px 28px 22px 28px;color:#8a97a3;font-size:12px;">{{.Identity}}</td></tr>
 ` + pageEnd))

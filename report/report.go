@@ -3,6 +3,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -27,7 +28,19 @@ type Report struct {
 	// FilesIn.
 	Files   []string
 	FilesIn string
+	// Left are the files that are too large to attach.
+	Left []Left
 }
+
+// Left is a file that was left on disk.
+type Left struct {
+	Name  string
+	Size  int64  // bytes
+	Where string // its name there, with the folder's
+}
+
+// SizeName is the file's size as people write it.
+func (l Left) SizeName() string { return conversion.SizeName(l.Size) }
 
 // Problem is a row that was rejected or waits, with what was sent.
 type Problem struct {
@@ -49,11 +62,28 @@ type Letter struct {
 	Revision    int
 }
 
+// Size is about how many bytes the letter has as a mail: a little more than it has, and
+// more than that only by its small files.
+func (l *Letter) Size() int64 {
+	size := int64(len(l.Text)+len(l.HTML)) * 3 / 2
+	for i := range l.Attachments {
+		size += l.Attachments[i].MailSize() * 78 / 76 // lines of 76 characters
+	}
+	return size
+}
+
 // Attachment is a file of a letter.
 type Attachment struct {
 	Name  string
+	Size  int64 // bytes; 0 if it is small
 	Write func(io.Writer) error
 }
+
+// MailSize is how many bytes the file has in a mail: four for every three.
+func (a *Attachment) MailSize() int64 { return a.Size / 3 * 4 }
+
+// ErrTooLarge says that a relay doesn't take as large a mail.
+var ErrTooLarge = errors.New("the mail is larger than the relay takes")
 
 // Subject is the subject of a report's mail.
 func (r *Report) Subject() string {

@@ -312,7 +312,8 @@ func troubled() *report.Report {
 	u.Diagnosis = "5 of the 9 rows without a call would find one if their times were 1 hour later: they are off by exactly 3,600 s. Check the file's time zone."
 	verdicts := []conversion.Verdict{conversion.Created, conversion.Unchanged, conversion.Ignored, conversion.Waiting}
 	u.Tally = tally(append(verdicts, slices.Repeat([]conversion.Verdict{conversion.Rejected}, 24)...)...)
-	r.Files = append(r.Files, "sales.fix.csv")
+	r.Files = []string{"sales.fix.csv.gz"}
+	r.Left = []report.Left{{Name: "sales.results.csv", Size: 212 << 20, Where: "calltally.results/sales-upload-12.results.csv.gz"}}
 	r.Problems = []report.Problem{
 		{Outcome: conversion.Outcome{
 			Line: 3, Verdict: conversion.Waiting, Code: conversion.CallNotFound,
@@ -413,7 +414,7 @@ func TestTextSaysTheTotalsFirst(t *testing.T) {
 		"28 rows: 1 created, 1 unchanged, 1 ignored, 1 waiting, 24 rejected", "Acme & Söhne <March> \"sales\".csv", "10 March 2026, 12:00 EDT", "semicolons", "times in America/New_York",
 		"5 of the 9 rows without a call", "28 rows", "1 created", "24 rejected", "as upload 9", "These columns are not ours",
 		"Line 3: waiting (call_not_found)", "Sent: Start Time", "Near: A, started", "Near: B, same caller", "Near: a call of that caller", "Line 7: rejected (amount_invalid)",
-		"and 23 more such rows", "sales.results.csv", "sales.fix.csv", "Upload 12, report 1, SHA-256 abcd000000000000",
+		"and 23 more such rows", "sales.fix.csv", "sales.results.csv", "Upload 12, report 1, SHA-256 abcd000000000000",
 	} {
 		next := strings.Index(text[at+1:], part)
 		if next < 0 {

@@ -226,6 +226,10 @@ Line {{.Line}}: {{.Verdict}}{{if .Code}} ({{.Code}}){{end}}
   {{.}}
 {{- end}}
 {{- end}}
+{{- range .Left}}
+
+{{wrap 78 0 (printf "Too large to attach: %s (%s). It is kept as %s." .Name .SizeName .Where)}}
+{{- end}}
 
 {{.Identity}}
 `))

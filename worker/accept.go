@@ -105,17 +105,6 @@ func (w *Worker) bounded(open ingest.Opener) ingest.Opener {
 	}
 }
 
-// sizeName writes a number of bytes as people do.
-func sizeName(bytes int64) string {
-	switch {
-	case bytes >= 1<<20:
-		return fmt.Sprintf("%d MiB", bytes>>20)
-	case bytes >= 1<<10:
-		return fmt.Sprintf("%d KiB", bytes>>10)
-	}
-	return fmt.Sprintf("%d bytes", bytes)
-}
-
 func (w *Worker) limits() ingest.Limits {
 	if w.Limits == (ingest.Limits{}) {
 		return ingest.DefaultLimits

@@ -466,6 +466,7 @@ type postbox struct {
 type letter struct {
 	*report.Letter
 	raw      string
+	files    []string // what its attachments hold
 	accepted bool
 }
 
@@ -479,8 +480,16 @@ func (p *postbox) Send(_ context.Context, l *report.Letter) error {
 	if err := sender.Write(&raw, l); err != nil {
 		return err
 	}
+	var files []string
+	for _, file := range l.Attachments {
+		var content strings.Builder
+		if err := file.Write(&content); err != nil {
+			return err
+		}
+		files = append(files, content.String())
+	}
 	p.refuse--
-	p.letters = append(p.letters, letter{l, raw.String(), p.refuse < 0})
+	p.letters = append(p.letters, letter{l, raw.String(), files, p.refuse < 0})
 	if p.refuse >= 0 {
 		return errRelay
 	}

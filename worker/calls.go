@@ -51,7 +51,7 @@ func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, tab
 		return total, err
 	}
 	defer entries.Close()
-	owners, progress := map[string]bool{upload.Account: true}, w.progressOf(upload, table.Reading.Rows)
+	owners, progress := map[string]bool{upload.Account: true}, w.progressOf(upload, "importing", table.Reading.Rows, 0)
 	for more := true; more; {
 		err := w.Together(ctx, func(s Store) (bool, error) {
 			more, err = w.On(s).saveCalls(ctx, entries, upload.Account, owners, &total)

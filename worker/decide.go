@@ -162,7 +162,7 @@ func (w *Worker) decideRead(ctx context.Context, upload *conversion.Upload, rows
 	var diagnosis matcher.Diagnosis
 	err := w.recallDiagnosis(ctx, upload, &diagnosis)
 	if err == nil {
-		progress := w.progressOf(upload, rows.all)
+		progress := w.progressOf(upload, "deciding", rows.all, upload.Tally.Rows)
 		err = w.settleAll(ctx, rows.chunks, func(w *Worker, c *chunk) error {
 			if err := w.settle(ctx, upload, rows.policy, c, &diagnosis, &rows.again); err != nil {
 				return err

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"calltally/conversion"
+	"calltally/report"
 )
 
 // Pace is how far the work on an upload has come.
@@ -22,13 +23,31 @@ const logPace = 10 * time.Second
 type progress struct {
 	worker        *Worker
 	upload        *conversion.Upload
+	doing         string
 	rows, from    int // all of them, and those that were done before it began
 	began, logged time.Time
 }
 
-func (w *Worker) progressOf(upload *conversion.Upload, rows int) *progress {
+// progressOf begins to tell of what is done with an upload's rows, of which some are done
+// already.
+func (w *Worker) progressOf(upload *conversion.Upload, doing string, rows, done int) *progress {
 	now := w.Now()
-	return &progress{worker: w, upload: upload, rows: rows, from: upload.Tally.Rows, began: now, logged: now}
+	return &progress{worker: w, upload: upload, doing: doing, rows: rows, from: done, began: now, logged: now}
+}
+
+// telling tells how far the reading of an upload's outcomes has come.
+func (w *Worker) telling(upload *conversion.Upload, outcomes report.Outcomes) report.Outcomes {
+	return func(yield func(*conversion.Outcome, error) bool) {
+		progress, done := w.progressOf(upload, "reporting", upload.Tally.Rows, 0), 0
+		for o, err := range outcomes {
+			if !yield(o, err) {
+				return
+			}
+			if done++; done%w.readRows() == 0 {
+				progress.reached(done)
+			}
+		}
+	}
 }
 
 // reached tells those who want to know that so many rows are done.
@@ -44,6 +63,6 @@ func (p *progress) reached(done int) {
 	}
 	if now.Sub(p.logged) >= logPace {
 		p.logged = now
-		p.worker.Log.Info("still at work", "upload", p.upload.ID, "account", p.upload.Account, "rows", pace.Done, "of", pace.Rows, "per_second", int(pace.PerSecond), "left", pace.Left.Round(time.Second).String())
+		p.worker.Log.Info("still at work", "doing", p.doing, "upload", p.upload.ID, "account", p.upload.Account, "rows", pace.Done, "of", pace.Rows, "per_second", int(pace.PerSecond), "left", pace.Left.Round(time.Second).String())
 	}
 }

@@ -40,4 +40,14 @@ func TestLongWorkSaysHowFarItHasCome(t *testing.T) {
 	if !strings.Contains(log.String(), "of=20 per_second=") {
 		t.Errorf("the log is\n%s", log.String())
 	}
+	log.Reset()
+	b.ReadRows = 1
+	told, err := b.Told(t.Context(), b.upload(upload.ID), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written(t, told.Files[0])
+	if got := strings.Count(log.String(), "doing=reporting"); got < 1 || got > 4 {
+		t.Errorf("the log says %d times how far the results file has come:\n%s", got, log.String())
+	}
 }

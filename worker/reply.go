@@ -118,32 +118,58 @@ func (w *Worker) tell(ctx context.Context, due conversion.ReportDue) error {
 	if err != nil {
 		return err
 	}
-	if shelf := w.shelf(upload.Source); shelf != nil {
-		if err := w.shelve(ctx, shelf, told); err != nil {
+	shelf, stem := w.shelf(upload.Source), ""
+	if shelf != nil {
+		if stem, err = w.shelfStem(ctx, upload); err == nil {
+			err = shelve(ctx, shelf, stem, told)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	failpoint("reply-before-send")
-	if letter := w.letter(told, due.MadeAt); w.Replier != nil && len(letter.To) > 0 {
-		if err := w.Replier.Send(ctx, letter); err != nil {
+	if to := w.recipients(upload); w.Replier != nil && len(to) > 0 {
+		limits := w.Mail.orDefault()
+		err := w.mail(ctx, told, to, due.MadeAt, stem, limits)
+		if errors.Is(err, report.ErrTooLarge) {
+			limits.Most = 0 // nothing is attached: the relay takes less than most do
+			err = w.mail(ctx, told, to, due.MadeAt, stem, limits)
+		}
+		if err != nil {
 			return err
 		}
-		w.Log.Info("report sent", "upload", due.Upload, "account", upload.Account, "revision", due.Revision, "recipients", len(letter.To))
+		w.Log.Info("report sent", "upload", due.Upload, "account", upload.Account, "revision", due.Revision, "recipients", len(to))
 	}
 	failpoint("reply-after-send")
 	return nil
 }
 
-// shelve puts a report's files beside their source; of an upload without any, the
-// report itself.
-func (w *Worker) shelve(ctx context.Context, shelf ingest.Shelf, told *Told) error {
-	upload := told.Report.Upload
-	stem, err := w.shelfStem(ctx, upload)
+// mail mails a report. stem is what its files on its source's shelf are named by; "" if it
+// has none.
+func (w *Worker) mail(ctx context.Context, told *Told, to []string, madeAt conversion.Millis, stem string, limits MailLimits) error {
+	shelved := func(file report.Attachment) string {
+		if stem == "" {
+			return ""
+		}
+		return "results/" + shelvedName(stem, told, file)
+	}
+	parcel, err := w.parcel(ctx, told, shelved, limits)
 	if err != nil {
 		return err
 	}
+	letter, err := w.letter(told, to, madeAt, parcel)
+	if err == nil {
+		err = w.Replier.Send(ctx, letter)
+	}
+	return errors.Join(err, parcel.Close())
+}
+
+// shelve puts a report's files beside their source; of an upload without any, the
+// report itself.
+func shelve(ctx context.Context, shelf ingest.Shelf, stem string, told *Told) error {
+	upload := told.Report.Upload
 	for _, file := range told.Files {
-		if err := shelf.PutReport(ctx, stem+strings.TrimPrefix(file.Name, report.Stem(upload.Name)), file.Write); err != nil {
+		if err := shelf.PutReport(ctx, shelvedName(stem, told, file), file.Write); err != nil {
 			return err
 		}
 	}
@@ -158,6 +184,10 @@ func (w *Worker) shelve(ctx context.Context, shelf ingest.Shelf, told *Told) err
 		_, err := io.WriteString(to, told.Text)
 		return err
 	})
+}
+
+func shelvedName(stem string, told *Told, file report.Attachment) string {
+	return stem + strings.TrimPrefix(file.Name, report.Stem(told.Report.Upload.Name))
 }
 
 // shelfStem names a report's files. From the second upload of a stem on, they
@@ -209,12 +239,17 @@ func (w *Worker) Told(ctx context.Context, upload *conversion.Upload, revision i
 			return nil, err
 		}
 	}
-	var text, html bytes.Buffer
-	if err := errors.Join(report.Text(&text, told.Report), report.HTML(&html, told.Report)); err != nil {
-		return nil, fmt.Errorf("render report: %w", err)
+	var err error
+	told.Text, told.HTML, err = rendered(told.Report)
+	return told, err
+}
+
+func rendered(r *report.Report) (text, html string, err error) {
+	var asText, asHTML bytes.Buffer
+	if err := errors.Join(report.Text(&asText, r), report.HTML(&asHTML, r)); err != nil {
+		return "", "", fmt.Errorf("render report: %w", err)
 	}
-	told.Text, told.HTML = text.String(), html.String()
-	return told, nil
+	return asText.String(), asHTML.String(), nil
 }
 
 // attach adds the problem rows and the files to a report.
@@ -238,7 +273,7 @@ func (w *Worker) attach(ctx context.Context, told *Told, account *conversion.Acc
 			return write(to)
 		}})
 	}
-	add(report.ResultsEnding, func(to io.Writer) error { return report.ResultsCSV(to, rows, outcomes) })
+	add(report.ResultsEnding, func(to io.Writer) error { return report.ResultsCSV(to, rows, w.telling(upload, outcomes)) })
 	if upload.Tally.Of(conversion.Rejected) > 0 && upload.Undoes == 0 {
 		preamble, err := preambleOf(ctx, table, outcomes)
 		if err != nil {
@@ -332,11 +367,19 @@ func problems(ctx context.Context, table *ingest.Table, outcomes report.Outcomes
 
 // letter makes a mail of a report: in the thread of the mail that brought the
 // file, with a Message-ID that is the same however often it is sent.
-func (w *Worker) letter(told *Told, madeAt conversion.Millis) *report.Letter {
-	r := told.Report
+func (w *Worker) letter(told *Told, to []string, madeAt conversion.Millis, parcel *parcel) (*report.Letter, error) {
+	r := *told.Report
+	r.Files, r.Left = nil, parcel.left
+	for _, file := range parcel.attached {
+		r.Files = append(r.Files, file.Name)
+	}
+	text, html, err := rendered(&r)
+	if err != nil {
+		return nil, err
+	}
 	upload := r.Upload
 	l := &report.Letter{
-		To: w.recipients(upload), Subject: r.Subject(), Text: told.Text, HTML: told.HTML, Attachments: told.Files,
+		To: to, Subject: r.Subject(), Text: text, HTML: html, Attachments: parcel.attached,
 		Date: madeAt.Time(), Upload: upload.ID, Revision: r.Revision,
 		MessageID: w.messageID(upload, r.Revision),
 	}
@@ -350,7 +393,7 @@ func (w *Worker) letter(told *Told, madeAt conversion.Millis) *report.Letter {
 	if r.Revision > 1 {
 		l.References = append(l.References, w.messageID(upload, r.Revision-1))
 	}
-	return l
+	return l, nil
 }
 
 func (w *Worker) messageID(upload *conversion.Upload, revision int) string {

@@ -19,7 +19,7 @@ func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account 
 	}
 	limits := w.limits()
 	if upload.Size > limits.Bytes {
-		return nil, conversion.Refuse(conversion.TooLarge, "The file is larger than %s, the most that is read. Split it and send the parts.", sizeName(limits.Bytes)), nil
+		return nil, conversion.Refuse(conversion.TooLarge, "The file is larger than %s, the most that is read. Split it and send the parts.", conversion.SizeName(limits.Bytes)), nil
 	}
 	open := w.Store.OpenUpload(ctx, upload.ID)
 	if upload.Size <= smallUpload {

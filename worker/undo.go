@@ -175,7 +175,7 @@ func (w *Worker) amend(ctx context.Context, of *conversion.Upload, change func(*
 // opposite order, and returns the lines where something stands in the way.
 func (u *undoing) takeBack(ctx context.Context, take func(line int) bool) (blocked map[int]conversion.Outcome, err error) {
 	blocked = map[int]conversion.Outcome{}
-	policy, progress := matcher.Policy{Account: u.account, Now: u.now()}, u.progressOf(u.undo, u.of.Tally.Rows)
+	policy, progress := matcher.Policy{Account: u.account, Now: u.now()}, u.progressOf(u.undo, "undoing", u.of.Tally.Rows, u.undo.Tally.Rows)
 	err = u.eachChunk(ctx, u.of.ID, u.restores, func(outcomes []conversion.Outcome) error {
 		query := conversion.HeldQuery{Account: u.of.Account, Undoes: u.of.ID, First: outcomes[0].Line, Last: outcomes[len(outcomes)-1].Line}
 		return u.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {

@@ -85,6 +85,10 @@ type Worker struct {
 	Replier Replier
 	// MailDomain is the right-hand side of the Message-IDs of reports.
 	MailDomain string
+	// Mail says what of a report's files is mailed; ResultsFolder is where the others are
+	// left. "" = calltally.results in the folder for temporary files.
+	Mail          MailLimits
+	ResultsFolder string
 	// DigestTo are told every night what came; Zone is whose clock they go by.
 	DigestTo []string
 	Zone     *time.Location
@@ -106,7 +110,7 @@ type Worker struct {
 func (w *Worker) On(store Store) *Worker {
 	w.kept(&conversion.Upload{})
 	return &Worker{
-		Store: store, Together: within(store), Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain, DigestTo: w.DigestTo, Zone: w.Zone,
+		Store: store, Together: within(store), Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain, Mail: w.Mail, ResultsFolder: w.ResultsFolder, DigestTo: w.DigestTo, Zone: w.Zone,
 		Limits: w.Limits, ChunkRows: w.ChunkRows, ReadRows: w.ReadRows, Now: w.Now, Log: w.Log, Progress: w.Progress, small: w.small,
 	}
 }

@@ -104,7 +104,10 @@ func decided(ctx context.Context, w *worker.Worker, upload *conversion.Upload) (
 // show prints a report, and writes its files into a folder if one is named.
 func show(g *globals, w *worker.Worker, told *worker.Told, results string) error {
 	if results != "" {
-		if err := writeFiles(results, told); err != nil {
+		bar := g.progress(w)
+		err := writeFiles(results, told)
+		bar.finish()
+		if err != nil {
 			return err
 		}
 		told.Report.FilesIn = results

@@ -52,6 +52,7 @@ type repliesConfig struct {
 	Password     string `yaml:"password"`
 	CAFile       string `yaml:"ca_file"`
 	From         string `yaml:"from"`
+	Results      string `yaml:"results"`
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -47,7 +48,7 @@ func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
 	w := &worker.Worker{Store: s, Together: worker.TogetherIn(s), Accounts: accounts, Plans: plans, Limits: c.limits(), Now: time.Now, Log: log}
 	if sender != nil {
 		sender.Log = log
-		w.Replier = sender
+		w.Replier, w.ResultsFolder = sender, c.resultsFolder()
 		_, w.MailDomain, _ = strings.Cut(sender.From.Address, "@")
 	}
 	if schedule, err := c.schedule(); err != nil {
@@ -68,6 +69,19 @@ func (c *config) storeSetting() string {
 		return c.Store
 	}
 	return c.relative(c.Store)
+}
+
+// resultsFolder is where results files are left that are too large to mail: by default a
+// folder beside the store.
+func (c *config) resultsFolder() string {
+	switch {
+	case c.Replies.Results != "":
+		return c.relative(c.Replies.Results)
+	case strings.Contains(c.Store, "://"):
+		return c.relative("calltally.results")
+	}
+	store := c.storeSetting()
+	return strings.TrimSuffix(store, filepath.Ext(store)) + ".results"
 }
 
 func (a *app) close() error {

@@ -90,3 +90,33 @@ func TestRecipientsThatAreRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestAMailThatIsLargerThanTheRelayTakes(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{}
+	server := smtp.NewServer(r)
+	server.MaxMessageBytes = 100_000
+	go server.Serve(listener) //nolint:errcheck // it ends with the test
+	t.Cleanup(func() { server.Close() })
+	s := sender()
+	s.Address, s.Plain, s.Hello = listener.Addr().String(), true, "localhost"
+	for _, test := range []struct {
+		size int
+		fits bool
+	}{{1, true}, {60_000, true}, {80_000, false}} {
+		err := s.Send(t.Context(), letter(func(l *report.Letter) {
+			file := attachment("a.csv", strings.Repeat("x", test.size))
+			file.Size = int64(test.size)
+			l.Attachments = []report.Attachment{file}
+		}))
+		if test.fits && err != nil || !test.fits && !errors.Is(err, report.ErrTooLarge) {
+			t.Errorf("a file of %d bytes: %v", test.size, err)
+		}
+	}
+	if len(r.taken) != 2 {
+		t.Errorf("%d mails were taken, want 2", len(r.taken))
+	}
+}

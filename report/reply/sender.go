@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-message"
@@ -49,6 +50,9 @@ func (s *Sender) Send(ctx context.Context, letter *report.Letter) error {
 		return err
 	}
 	defer done()
+	if most, known := client.MaxMessageSize(); known && most > 0 && letter.Size() > int64(most) {
+		return fmt.Errorf("%w: %s, of at most %s", report.ErrTooLarge, conversion.SizeName(letter.Size()), conversion.SizeName(int64(most)))
+	}
 	if err := s.mailFrom(client); err != nil {
 		return err
 	}
@@ -250,7 +254,11 @@ func writeBodies(mixed *message.Writer, letter *report.Letter, boundary string) 
 func writeAttachment(mixed *message.Writer, a report.Attachment) error {
 	var h mail.AttachmentHeader
 	h.Set("Content-Transfer-Encoding", "base64")
-	h.SetContentType("text/csv", map[string]string{"charset": "utf-8"})
+	if strings.HasSuffix(a.Name, ".gz") {
+		h.SetContentType("application/gzip", nil)
+	} else {
+		h.SetContentType("text/csv", map[string]string{"charset": "utf-8"})
+	}
 	h.SetFilename(a.Name)
 	part, err := mixed.CreatePart(h.Header)
 	if err != nil {
