@@ -14,30 +14,49 @@ import (
 	"calltally/report"
 )
 
-// acceptAll accepts deliveries: those of several in one transaction or, if one of them
-// stands in the way, each in its own.
-func (w *Worker) acceptAll(ctx context.Context, deliveries []*ingest.Delivery) error {
-	if len(deliveries) > 1 {
+// acceptAll accepts what a source delivers, and calls accepted each time that something
+// was; what is at hand, many in one transaction.
+func (w *Worker) acceptAll(ctx context.Context, source ingest.Source, accepted func()) error {
+	named := func(err error) error {
+		if err != nil {
+			err = fmt.Errorf("source %s: %w", source.Name(), err)
+		}
+		return err
+	}
+	accept := batches[*ingest.Delivery]{}
+	accept.alone = func(d *ingest.Delivery) error {
+		defer accepted()
+		_, err := w.Accept(ctx, d)
+		return named(err)
+	}
+	accept.together = func(deliveries []*ingest.Delivery) error {
 		uploads := make([]*conversion.Upload, 0, len(deliveries))
 		err := atOnce(ctx, w, deliveries, func(together *Worker, d *ingest.Delivery) error {
 			upload, err := together.take(ctx, d)
 			uploads = append(uploads, upload)
 			return err
 		})
-		if err == nil {
-			var failures []error
-			for i, d := range deliveries {
-				failures = append(failures, w.acknowledge(ctx, d, uploads[i]))
-			}
-			return errors.Join(failures...)
+		if err != nil {
+			return accept.oneByOne(deliveries) // one of them stands in the way
+		}
+		defer accepted()
+		var failures []error
+		for i, d := range deliveries {
+			failures = append(failures, named(w.acknowledge(ctx, d, uploads[i])))
+		}
+		return errors.Join(failures...)
+	}
+	for delivery, err := range source.Deliveries(ctx) {
+		if err != nil {
+			accept.failures = append(accept.failures, named(err))
+		} else {
+			accept.add(delivery, !delivery.AtHand)
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	var failures []error
-	for _, d := range deliveries {
-		_, err := w.Accept(ctx, d)
-		failures = append(failures, err)
-	}
-	return errors.Join(failures...)
+	return accept.close(nil)
 }
 
 // Accept makes a delivery ours: it finds the account, stores the bytes, reads

@@ -13,32 +13,29 @@ import (
 // DecideAll decides every upload that is ours and not decided yet, in the order
 // they came. One upload's failure delays no other.
 func (w *Worker) DecideAll(ctx context.Context) error {
-	decide := batches[*conversion.Upload]{do: func(uploads []*conversion.Upload) error { return w.decideTogether(ctx, uploads) }}
+	decide := batches[*conversion.Upload]{alone: func(u *conversion.Upload) error { return w.decideAlone(ctx, u) }}
+	decide.together = func(uploads []*conversion.Upload) error {
+		err := w.Together(ctx, func(s Store) (bool, error) { return true, w.decideOn(ctx, w.On(s), uploads) })
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		return decide.oneByOne(uploads) // one of them stands in the way
+	}
 	return decide.close(w.Store.UploadsToDecide(ctx, func(u *conversion.Upload) error {
 		decide.add(u, u.Takes != conversion.TakesConversions || u.DryRun || u.Size > smallUpload)
 		return ctx.Err()
 	}))
 }
 
-// decideTogether decides uploads in one transaction; if one of them stands in the way,
-// each in its own.
-func (w *Worker) decideTogether(ctx context.Context, uploads []*conversion.Upload) error {
-	if len(uploads) > 1 {
-		err := w.Together(ctx, func(s Store) (bool, error) { return true, w.decideOn(ctx, w.On(s), uploads) })
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
+// decideAlone decides an upload in transactions of its own.
+func (w *Worker) decideAlone(ctx context.Context, upload *conversion.Upload) error {
+	switch err := w.Decide(ctx, upload); {
+	case errors.Is(err, conversion.ErrTaken):
+		w.Log.Info("upload left to another process", "upload", upload.ID)
+	case err != nil && ctx.Err() == nil:
+		return fmt.Errorf("decide upload %d: %w", upload.ID, err)
 	}
-	var failures []error
-	for _, u := range uploads {
-		switch err := w.Decide(ctx, u); {
-		case errors.Is(err, conversion.ErrTaken):
-			w.Log.Info("upload left to another process", "upload", u.ID)
-		case err != nil && ctx.Err() == nil:
-			failures = append(failures, fmt.Errorf("decide upload %d: %w", u.ID, err))
-		}
-	}
-	return errors.Join(failures...)
+	return nil
 }
 
 // decideOn decides uploads on another worker, one after another: each is read while the

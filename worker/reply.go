@@ -22,7 +22,10 @@ import (
 
 // ReplyAll sends every report that is due. One report's failure delays no other.
 func (w *Worker) ReplyAll(ctx context.Context) error {
-	reply := batches[conversion.ReportDue]{do: func(due []conversion.ReportDue) error { return w.replyTogether(ctx, due) }}
+	reply := batches[conversion.ReportDue]{
+		alone:    func(due conversion.ReportDue) error { return w.replied(ctx, due, w.reply(ctx, due)) },
+		together: func(all []conversion.ReportDue) error { return w.shelveAll(ctx, all) },
+	}
 	return reply.close(w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
 		upload, err := w.Store.Upload(ctx, due.Upload)
 		if err != nil {
@@ -33,12 +36,9 @@ func (w *Worker) ReplyAll(ctx context.Context) error {
 	}))
 }
 
-// replyTogether sends reports. Those that are only put on a shelf are put there first, a
-// few at a time, and then marked in one transaction: put there again, they are the same.
-func (w *Worker) replyTogether(ctx context.Context, all []conversion.ReportDue) error {
-	if len(all) == 1 {
-		return w.replied(ctx, all[0], w.reply(ctx, all[0]))
-	}
+// shelveAll puts reports that nobody is mailed on their shelves, a few at a time, and then
+// marks them in one transaction: put there again, they are the same.
+func (w *Worker) shelveAll(ctx context.Context, all []conversion.ReportDue) error {
 	told := make([]error, len(all))
 	var writers errgroup.Group
 	writers.SetLimit(reportWriters)

@@ -14,10 +14,10 @@ const (
 	mostTogether = 100
 )
 
-// batches has things done in their order, many together. Those that are to be done alone
-// come in between.
+// batches has things done in their order: many together and, in between, some alone.
 type batches[T any] struct {
-	do       func([]T) error
+	together func([]T) error
+	alone    func(T) error
 	waiting  []T
 	failures []error
 }
@@ -25,8 +25,10 @@ type batches[T any] struct {
 func (b *batches[T]) add(thing T, alone bool) {
 	if alone {
 		b.end()
+		b.failures = append(b.failures, b.alone(thing))
+		return
 	}
-	if b.waiting = append(b.waiting, thing); alone || len(b.waiting) == mostTogether {
+	if b.waiting = append(b.waiting, thing); len(b.waiting) == mostTogether {
 		b.end()
 	}
 }
@@ -34,7 +36,7 @@ func (b *batches[T]) add(thing T, alone bool) {
 // end has what waits done.
 func (b *batches[T]) end() {
 	if len(b.waiting) > 0 {
-		b.failures = append(b.failures, b.do(b.waiting))
+		b.failures = append(b.failures, b.together(b.waiting))
 		b.waiting = b.waiting[:0]
 	}
 }
@@ -43,6 +45,15 @@ func (b *batches[T]) end() {
 func (b *batches[T]) close(failure error) error {
 	b.end()
 	return errors.Join(append(b.failures, failure)...)
+}
+
+// oneByOne has each of some things done alone.
+func (b *batches[T]) oneByOne(things []T) error {
+	var failures []error
+	for _, thing := range things {
+		failures = append(failures, b.alone(thing))
+	}
+	return errors.Join(failures...)
 }
 
 // atOnce does something with each of some things in one transaction. If it fails, it has

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -334,24 +333,7 @@ func (w *Worker) keepWorking(ctx context.Context, notices <-chan struct{}, work 
 // poll looks at one source once and accepts what it delivers, with a notice each time
 // that something has arrived.
 func (w *Worker) poll(ctx context.Context, source ingest.Source, arrived chan<- struct{}) error {
-	accept := batches[*ingest.Delivery]{do: func(deliveries []*ingest.Delivery) error {
-		defer notify(arrived)
-		if err := w.acceptAll(ctx, deliveries); err != nil {
-			return fmt.Errorf("source %s: %w", source.Name(), err)
-		}
-		return nil
-	}}
-	for delivery, err := range source.Deliveries(ctx) {
-		if err != nil {
-			accept.failures = append(accept.failures, fmt.Errorf("source %s: %w", source.Name(), err))
-		} else {
-			accept.add(delivery, !delivery.AtHand)
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	failure := accept.close(nil)
+	failure := w.acceptAll(ctx, source, func() { notify(arrived) })
 	if ctx.Err() != nil {
 		return failure
 	}
