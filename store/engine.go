@@ -47,12 +47,17 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 // with more, because what is written is sorted; a large call log is imported slower.
 const writerCache, readerCache = 24 << 10, 4 << 10
 
-// sqliteDSN names the pragmas of every connection. Pages of 16 KiB and the cache, in
-// KiB, make bulk work indifferent to the order rows come in; the engine gives what all
-// connections may have to those that need it.
+// pageSize is that of a new file, in bytes: larger ones make the import of a large call
+// log take more memory.
+const pageSize = 8 << 10
+
+// sqliteDSN names the pragmas of every connection. The cache, in KiB, makes bulk work
+// indifferent to the order rows come in; the engine gives what all connections may have to
+// those that need it. The journal's mode is set after the others: once it is, a file has
+// its page size.
 func sqliteDSN(path string, cache int, more ...string) string {
 	options := []string{
-		"_pragma=busy_timeout(60000)", "_pragma=page_size(16384)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
+		"_pragma=busy_timeout(60000)", "_pragma=page_size(" + strconv.Itoa(pageSize) + ")", "_journal_mode=WAL", "_pragma=synchronous(FULL)",
 		"_pragma=foreign_keys(1)", "_pragma=temp_store(MEMORY)", "_pragma=cache_size(-" + strconv.Itoa(cache) + ")",
 	}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(append(options, more...), "&")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,7 @@ func TestSQLitePragmasAreInForce(t *testing.T) {
 		pool         *sql.DB
 		pragma, want string
 	}{
-		{s.write, "journal_mode", "wal"}, {s.write, "synchronous", "2"}, {s.write, "foreign_keys", "1"}, {s.write, "busy_timeout", "60000"}, {s.write, "query_only", "0"},
+		{s.write, "page_size", strconv.Itoa(pageSize)}, {s.write, "journal_mode", "wal"}, {s.write, "synchronous", "2"}, {s.write, "foreign_keys", "1"}, {s.write, "busy_timeout", "60000"}, {s.write, "query_only", "0"},
 		{s.readers, "query_only", "1"}, {s.readers, "busy_timeout", "60000"}, {s.readers, "journal_mode", "wal"},
 	} {
 		var got string
