@@ -57,7 +57,9 @@ func (w *Worker) decideOn(ctx context.Context, on *Worker, uploads []*conversion
 			err = on.finish(ctx, this)
 		}
 		if err != nil {
-			return errors.Join(err, this.end(), next.end())
+			this.end()
+			next.end()
+			return err
 		}
 	}
 	return nil
@@ -96,11 +98,10 @@ func (w *Worker) begin(ctx context.Context, upload *conversion.Upload) (*begun, 
 }
 
 // end has an upload not be read on.
-func (b *begun) end() error {
-	if b == nil || b.reading == nil {
-		return nil
+func (b *begun) end() {
+	if b != nil && b.reading != nil {
+		_ = b.reading.end() // why it isn't is known
 	}
-	return b.reading.end()
 }
 
 // finish decides an upload.
@@ -117,7 +118,8 @@ func (w *Worker) finish(ctx context.Context, b *begun) error {
 	}
 	upload.Reading, upload.State = b.table.Reading, conversion.Deciding
 	if err := w.Store.BeginDeciding(ctx, upload.ID, upload.Reading); err != nil {
-		return errors.Join(err, b.end())
+		b.end()
+		return err
 	}
 	failpoint("decide-begun")
 	if upload.DryRun {

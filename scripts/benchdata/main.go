@@ -365,6 +365,13 @@ func (r *results) next() ([]string, error) {
 	}
 	for i, at := range r.at {
 		r.row[i] = cells[at]
+		if compared[i] == "conversion_id" {
+			r.row[i] = lineOf(cells[at])
+		}
 	}
 	return r.row, nil
 }
+
+// lineOf is the line part of a conversion's id: which upload it was depends on how many
+// files the calls came in.
+func lineOf(id string) string { return id[max(len(id)-7, 0):] }
