@@ -208,10 +208,10 @@ func (b *callBook) save(ctx context.Context, tx *transaction, account int64) err
 		func(row int, into []any) []any {
 			return append(into, account, superseded[row], b.newSuperseded[superseded[row]].ID)
 		})
-	if err != nil {
+	if err != nil || len(tx.names.entries) < mostUnwritten {
 		return err
 	}
-	return tx.flushMany(ctx)
+	return tx.flushCalls(ctx)
 }
 
 // changingCall are a call's columns that a log may change.

@@ -81,7 +81,7 @@ func (tx *transaction) leaveFound(ctx context.Context, found *callFound) error {
 	if len(found.names) == 0 {
 		return nil
 	}
-	if err := tx.flush(ctx); err != nil {
+	if err := tx.flushCalls(ctx); err != nil {
 		return err
 	}
 	err := remove(ctx, tx, "call_name", "name, nth", len(found.names), func(row int, into []any) []any {

@@ -138,7 +138,7 @@ func (s *Store) transact(ctx context.Context, f func(*transaction) (keep bool, e
 	tx := &transaction{Tx: begun}
 	keep, err := f(tx)
 	if err == nil && keep {
-		err = cmp.Or(tx.failed, tx.flush(ctx))
+		err = cmp.Or(tx.failed, tx.flushAll(ctx))
 	}
 	if err != nil || !keep {
 		return errors.Join(err, ignoreDone(tx.Rollback()))

@@ -66,6 +66,9 @@ func (u *unwritten[K]) find(by []K, into []int64) []int64 {
 
 // take takes the entries out, in order.
 func (u *unwritten[K]) take(compare func(a, b K) int) []finding[K] {
+	if len(u.entries) == 0 {
+		return nil
+	}
 	entries := u.entries
 	slices.SortFunc(entries, func(a, b finding[K]) int {
 		return cmp.Or(compare(a.by, b.by), cmp.Compare(a.nth, b.nth), cmp.Compare(a.to, b.to))
@@ -112,50 +115,47 @@ func digestOf(account int64, text string) uint64 {
 	return h.Sum64()
 }
 
-// flush writes what is not written yet.
+// flush writes what conversions are found by, if it is not written yet.
 func (tx *transaction) flush(ctx context.Context) error {
+	err := tx.keys.writeTo(ctx, tx, "conversion_key", "call, key, nth, conversion", "", conversion.Key.Compare, func(into []any, f *finding[conversion.Key]) []any {
+		return append(into, f.by.Call, f.by.Rest[:], f.nth, f.to)
+	})
+	if err != nil {
+		return err
+	}
 	byNumber := func(into []any, f *finding[int64]) []any { return append(into, f.by, f.to) }
-	for _, write := range []func() error{
-		func() error {
-			return tx.keys.writeTo(ctx, tx, "conversion_key", "call, key, nth, conversion", "", conversion.Key.Compare, func(into []any, f *finding[conversion.Key]) []any {
-				return append(into, f.by.Call, f.by.Rest[:], f.nth, f.to)
-			})
-		},
-		func() error {
-			return tx.references.writeTo(ctx, tx, "conversion_reference", "reference, conversion", "ON CONFLICT DO NOTHING", cmp.Compare[int64], byNumber)
-		},
-		func() error {
-			return tx.calls.writeTo(ctx, tx, "conversion_call", "call, conversion", "ON CONFLICT DO NOTHING", cmp.Compare[int64], byNumber)
-		},
-		func() error {
-			return tx.names.writeTo(ctx, tx, "call_name", "name, nth, call", "", callName.compare, func(into []any, f *finding[callName]) []any {
-				return append(into, f.by[:], f.nth, f.to)
-			})
-		},
-		func() error {
-			return tx.callers.writeTo(ctx, tx, "call_caller", callerColumns, "", callerAt.compare, func(into []any, f *finding[callerAt]) []any {
-				return append(f.by.cells(into), f.to)
-			})
-		},
-	} {
-		if err := write(); err != nil {
-			return err
-		}
+	err = tx.references.writeTo(ctx, tx, "conversion_reference", "reference, conversion", "ON CONFLICT DO NOTHING", cmp.Compare[int64], byNumber)
+	if err != nil {
+		return err
 	}
-	return nil
+	return tx.calls.writeTo(ctx, tx, "conversion_call", "call, conversion", "ON CONFLICT DO NOTHING", cmp.Compare[int64], byNumber)
 }
 
-// flushCalls writes what calls are found by, if that is not written yet.
+// flushCalls writes what calls are found by, if it is not written yet. Rows are matched
+// while others are decided, maybe in the same transaction: so this is apart from flush.
 func (tx *transaction) flushCalls(ctx context.Context) error {
-	if len(tx.names.entries) == 0 {
-		return nil
+	err := tx.names.writeTo(ctx, tx, "call_name", "name, nth, call", "", callName.compare, func(into []any, f *finding[callName]) []any {
+		return append(into, f.by[:], f.nth, f.to)
+	})
+	if err != nil {
+		return err
 	}
-	return tx.flush(ctx)
+	return tx.callers.writeTo(ctx, tx, "call_caller", callerColumns, "", callerAt.compare, func(into []any, f *finding[callerAt]) []any {
+		return append(f.by.cells(into), f.to)
+	})
 }
 
-// flushMany writes what is not written yet, if that is much.
+// flushAll writes all that is not written yet.
+func (tx *transaction) flushAll(ctx context.Context) error {
+	if err := tx.flush(ctx); err != nil {
+		return err
+	}
+	return tx.flushCalls(ctx)
+}
+
+// flushMany writes what conversions are found by, if that is much.
 func (tx *transaction) flushMany(ctx context.Context) error {
-	if max(len(tx.keys.entries), len(tx.names.entries)) < mostUnwritten {
+	if len(tx.keys.entries) < mostUnwritten {
 		return nil
 	}
 	return tx.flush(ctx)

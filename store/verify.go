@@ -34,7 +34,7 @@ func (v *Verified) mismatch(format string, args ...any) {
 func (s *Store) Verify(ctx context.Context) (Verified, error) {
 	var v Verified
 	if s.together != nil {
-		if err := s.together.flush(ctx); err != nil {
+		if err := s.together.flushAll(ctx); err != nil {
 			return v, fmt.Errorf("verify: %w", err)
 		}
 	}
