@@ -40,6 +40,13 @@ type Settler interface {
 	Settling() time.Duration
 }
 
+// Small files are carried on together, because making sure that something is on the disk
+// takes longer than reading them.
+const (
+	SmallFile = 64 << 10 // bytes, at most
+	Together  = 100      // how many, at most
+)
+
 // Delivery is one file as it arrived, not yet ours.
 type Delivery struct {
 	Source string
@@ -57,8 +64,8 @@ type Delivery struct {
 	Refusal *conversion.Refusal
 	// Mail is set if a mail carried the file.
 	Mail *Mail
-	// AtHand says that the file is small and on this machine, so that nothing waits
-	// while several such are read.
+	// AtHand says that the file is a SmallFile on this machine, so that nothing waits while
+	// several such are read.
 	AtHand bool
 	Open   Opener
 	// Ack tells the source that the file is durably ours and how it fared. It

@@ -39,8 +39,8 @@ func (c callerAt) cells(into []any) []any {
 
 // callFound is all that a call is found by.
 type callFound struct {
-	names   []finding[callName]
-	callers []finding[callerAt]
+	names   listing[callName]
+	callers listing[callerAt]
 }
 
 // add adds what a call of an account's is found by. An account has one call of a call
@@ -51,13 +51,13 @@ func (f *callFound) add(account int64, c *conversion.Call) {
 		switch {
 		case id == "":
 		case conversion.CallIDKind(kind) == conversion.CallRecord:
-			f.names = append(f.names, finding[callName]{by: nameOf(conversion.CallRecord, id), nth: account, to: c.ID})
+			f.names.add(nameOf(conversion.CallRecord, id), account, c.ID)
 		default:
-			f.names = append(f.names, finding[callName]{by: nameOf(conversion.CallIDKind(kind), id), nth: c.ID, to: c.ID})
+			f.names.add(nameOf(conversion.CallIDKind(kind), id), c.ID, c.ID)
 		}
 	}
 	if c.Caller != 0 {
-		f.callers = append(f.callers, finding[callerAt]{by: callerAt{account, c.Caller, c.Start}, to: c.ID})
+		f.callers.add(callerAt{account, c.Caller, c.Start}, 0, c.ID)
 	}
 }
 
@@ -68,29 +68,28 @@ func foundOtherwise(was, is *conversion.Call) bool {
 
 // enterFound notes what calls are found by.
 func (tx *transaction) enterFound(found *callFound) {
-	for _, f := range found.names {
+	for _, f := range found.names.entries {
 		tx.names.add(f.by, f.nth, f.to)
 	}
-	for _, f := range found.callers {
-		tx.callers.add(f.by, f.nth, f.to)
-	}
+	tx.callers.entries = append(tx.callers.entries, found.callers.entries...)
 }
 
 // leaveFound has calls no longer be found by what they were found by.
 func (tx *transaction) leaveFound(ctx context.Context, found *callFound) error {
-	if len(found.names) == 0 {
+	names, callers := found.names.take(callName.compare), found.callers.take(callerAt.compare)
+	if len(names) == 0 {
 		return nil
 	}
 	if err := tx.flushCalls(ctx); err != nil {
 		return err
 	}
-	err := remove(ctx, tx, "call_name", "name, nth", len(found.names), func(row int, into []any) []any {
-		return append(into, found.names[row].by[:], found.names[row].nth)
+	err := remove(ctx, tx, "call_name", "name, nth", len(names), func(row int, into []any) []any {
+		return append(into, names[row].by[:], names[row].nth)
 	})
 	if err != nil {
 		return err
 	}
-	return remove(ctx, tx, "call_caller", callerColumns, len(found.callers), func(row int, into []any) []any {
-		return append(found.callers[row].by.cells(into), found.callers[row].to)
+	return remove(ctx, tx, "call_caller", callerColumns, len(callers), func(row int, into []any) []any {
+		return append(callers[row].by.cells(into), callers[row].to)
 	})
 }

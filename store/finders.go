@@ -21,19 +21,16 @@ type transaction struct {
 	failed     error // what went wrong in it: what was written until then must not stay
 	keys       unwritten[conversion.Key]
 	references unwritten[int64]
-	calls      unwritten[int64]
+	calls      listing[int64]
 	names      unwritten[callName]
-	callers    unwritten[callerAt]
+	callers    listing[callerAt]
 }
 
 // mostUnwritten bounds what is kept in memory until it is written.
 const mostUnwritten = 256 << 10
 
-// unwritten are entries of one of the tables that conversions or calls are found by.
-type unwritten[K comparable] struct {
-	entries []finding[K]
-	newest  map[K]int // 1 + where the newest entry under each is
-}
+// listing are entries of one of the tables that conversions or calls are found by.
+type listing[K comparable] struct{ entries []finding[K] }
 
 // finding leads from what a conversion or a call is found by to it.
 type finding[K comparable] struct {
@@ -43,11 +40,41 @@ type finding[K comparable] struct {
 	older int // 1 + where the entry before it under the same is; 0 for none
 }
 
+func (l *listing[K]) add(by K, nth, to int64) {
+	l.entries = append(l.entries, finding[K]{by: by, nth: nth, to: to})
+}
+
+// take takes the entries out, in order.
+func (l *listing[K]) take(compare func(a, b K) int) []finding[K] {
+	entries := l.entries
+	slices.SortFunc(entries, func(a, b finding[K]) int {
+		return cmp.Or(compare(a.by, b.by), cmp.Compare(a.nth, b.nth), cmp.Compare(a.to, b.to))
+	})
+	l.entries = nil
+	return entries
+}
+
+// writeTo writes the entries to their table.
+func (l *listing[K]) writeTo(ctx context.Context, tx *transaction, table, columns, onConflict string, compare func(a, b K) int, cells func(into []any, f *finding[K]) []any) error {
+	if len(l.entries) == 0 {
+		return nil
+	}
+	entries := l.take(compare)
+	return insert(ctx, tx, table, columns, onConflict, len(entries), func(row int, into []any) []any { return cells(into, &entries[row]) })
+}
+
+// unwritten is a listing that is looked things up in before it is written.
+type unwritten[K comparable] struct {
+	listing[K]
+	newest map[K]int // 1 + where the newest entry under each is
+}
+
 func (u *unwritten[K]) add(by K, nth, to int64) {
-	if u.newest == nil {
+	if len(u.entries) == 0 { // those before were written
 		u.newest = map[K]int{}
 	}
-	u.entries = append(u.entries, finding[K]{by, nth, to, u.newest[by]})
+	u.listing.add(by, nth, to)
+	u.entries[len(u.entries)-1].older = u.newest[by]
 	u.newest[by] = len(u.entries)
 }
 
@@ -62,25 +89,6 @@ func (u *unwritten[K]) find(by []K, into []int64) []int64 {
 		}
 	}
 	return into
-}
-
-// take takes the entries out, in order.
-func (u *unwritten[K]) take(compare func(a, b K) int) []finding[K] {
-	if len(u.entries) == 0 {
-		return nil
-	}
-	entries := u.entries
-	slices.SortFunc(entries, func(a, b finding[K]) int {
-		return cmp.Or(compare(a.by, b.by), cmp.Compare(a.nth, b.nth), cmp.Compare(a.to, b.to))
-	})
-	*u = unwritten[K]{}
-	return entries
-}
-
-// writeTo writes the entries to their table.
-func (u *unwritten[K]) writeTo(ctx context.Context, tx *transaction, table, columns, onConflict string, compare func(a, b K) int, cells func(into []any, f *finding[K]) []any) error {
-	entries := u.take(compare)
-	return insert(ctx, tx, table, columns, onConflict, len(entries), func(row int, into []any) []any { return cells(into, &entries[row]) })
 }
 
 // enter notes what a conversion is found by that was made.

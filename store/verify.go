@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"calltally/conversion"
@@ -88,7 +87,7 @@ func (s *Store) verifyFinders(ctx context.Context, v *Verified) error {
 	if err != nil {
 		return err
 	}
-	var names unwritten[int64]
+	var names listing[int64]
 	err = scanAll(rows, func(rows *sql.Rows) error {
 		var id, account int64
 		var reference string
@@ -105,7 +104,7 @@ func (s *Store) verifyFinders(ctx context.Context, v *Verified) error {
 			v.mismatch("conversion %d can't be found by its call", id)
 		}
 		if reference != "" {
-			names.entries = append(names.entries, finding[int64]{by: referenceDigest(account, reference), to: id})
+			names.add(referenceDigest(account, reference), 0, id)
 		}
 		if len(names.entries) < mostUnwritten {
 			return nil
@@ -129,7 +128,7 @@ func (s *Store) verifyFinders(ctx context.Context, v *Verified) error {
 }
 
 // verifyReferences proves that some conversions are found by their reference ids.
-func (s *Store) verifyReferences(ctx context.Context, v *Verified, names *unwritten[int64]) error {
+func (s *Store) verifyReferences(ctx context.Context, v *Verified, names *listing[int64]) error {
 	entries := names.take(cmp.Compare[int64])
 	return lookup(ctx, s.read, "by, conversion", "SELECT w.conversion FROM w WHERE NOT EXISTS (SELECT 1 FROM conversion_reference f WHERE f.reference = w.by AND f.conversion = w.conversion)", len(entries),
 		func(row int, into []any) []any { return append(into, entries[row].by, entries[row].to) },
@@ -150,8 +149,12 @@ func (s *Store) verifyCalls(ctx context.Context, v *Verified) error {
 	}
 	var account int64
 	var known bool
-	var names, callers int
+	proven := 0
 	var found callFound
+	prove := func() error {
+		proven += len(found.names.entries) + len(found.callers.entries)
+		return s.verifyCallsFound(ctx, v, &found)
+	}
 	read := newCallScan(&account, &known)
 	err = scanAll(rows, func(rows *sql.Rows) error {
 		c, err := read.scan(rows)
@@ -161,26 +164,23 @@ func (s *Store) verifyCalls(ctx context.Context, v *Verified) error {
 		if !known {
 			v.mismatch("call %q belongs to no account", c.CallID)
 		}
-		found.add(account, &c)
-		if len(found.names) < mostUnwritten {
+		if found.add(account, &c); len(found.names.entries) < mostUnwritten {
 			return nil
 		}
-		names, callers = names+len(found.names), callers+len(found.callers)
-		return s.verifyCallsFound(ctx, v, &found)
+		return prove()
 	})
 	if err == nil {
-		names, callers = names+len(found.names), callers+len(found.callers)
-		err = s.verifyCallsFound(ctx, v, &found)
+		err = prove()
 	}
 	if err != nil {
 		return err
 	}
-	var allNames, allCallers int
-	if err := s.read.QueryRowContext(ctx, "SELECT (SELECT COUNT(*) FROM call_name), (SELECT COUNT(*) FROM call_caller)").Scan(&allNames, &allCallers); err != nil {
+	var all int
+	if err := s.read.QueryRowContext(ctx, "SELECT (SELECT COUNT(*) FROM call_name) + (SELECT COUNT(*) FROM call_caller)").Scan(&all); err != nil {
 		return err
 	}
-	if more := allNames + allCallers - names - callers; more > 0 {
-		v.mismatch("%d ids or callers lead to no call", more)
+	if all > proven {
+		v.mismatch("%d ids or callers lead to no call", all-proven)
 	}
 	return nil
 }
@@ -195,22 +195,14 @@ func (s *Store) verifyCallsFound(ctx context.Context, v *Verified, found *callFo
 			return err
 		}
 	}
-	slices.SortFunc(found.names, func(a, b finding[callName]) int { return a.by.compare(b.by) })
-	err := lookup(ctx, s.read, "name, nth, call", "SELECT w.call FROM w WHERE NOT EXISTS (SELECT 1 FROM call_name f WHERE f.name = w.name AND f.nth = w.nth AND f.call = w.call)", len(found.names),
-		func(row int, into []any) []any {
-			f := &found.names[row]
-			return append(into, f.by[:], f.nth, f.to)
-		}, mismatch("ids"))
+	names, callers := found.names.take(callName.compare), found.callers.take(callerAt.compare)
+	err := lookup(ctx, s.read, "name, nth, call", "SELECT w.call FROM w WHERE NOT EXISTS (SELECT 1 FROM call_name f WHERE f.name = w.name AND f.nth = w.nth AND f.call = w.call)", len(names),
+		func(row int, into []any) []any { return append(into, names[row].by[:], names[row].nth, names[row].to) }, mismatch("ids"))
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(found.callers, func(a, b finding[callerAt]) int { return a.by.compare(b.by) })
-	err = lookup(ctx, s.read, callerColumns, "SELECT w.call FROM w WHERE NOT EXISTS (SELECT 1 FROM call_caller f WHERE f.account = w.account AND f.caller = w.caller AND f.start_ms = w.start_ms AND f.call = w.call)", len(found.callers),
-		func(row int, into []any) []any {
-			return append(found.callers[row].by.cells(into), found.callers[row].to)
-		}, mismatch("caller"))
-	found.names, found.callers = found.names[:0], found.callers[:0]
-	return err
+	return lookup(ctx, s.read, callerColumns, "SELECT w.call FROM w WHERE NOT EXISTS (SELECT 1 FROM call_caller f WHERE f.account = w.account AND f.caller = w.caller AND f.start_ms = w.start_ms AND f.call = w.call)", len(callers),
+		func(row int, into []any) []any { return append(callers[row].by.cells(into), callers[row].to) }, mismatch("caller"))
 }
 
 // verified names the columns of a change that are proven.

@@ -22,7 +22,7 @@ func (w *Worker) DecideAll(ctx context.Context) error {
 		return decide.oneByOne(uploads) // one of them stands in the way
 	}
 	return decide.close(w.Store.UploadsToDecide(ctx, func(u *conversion.Upload) error {
-		decide.add(u, u.Takes != conversion.TakesConversions || u.DryRun || u.Size > smallUpload)
+		decide.add(u, u.Takes != conversion.TakesConversions || u.DryRun || u.Size > ingest.SmallFile)
 		return ctx.Err()
 	}))
 }

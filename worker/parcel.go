@@ -104,11 +104,11 @@ type archive struct {
 
 // archive packs a file.
 func (w *Worker) archive(ctx context.Context, upload *conversion.Upload, file report.Attachment) (a *archive, err error) {
-	if err := os.MkdirAll(w.resultsFolder(), 0o777); err != nil {
+	if err := os.MkdirAll(w.ResultsFolder, 0o777); err != nil {
 		return nil, fmt.Errorf("pack %s: %w", file.Name, err)
 	}
 	// The name is the same each time, so that a process that is killed leaves at most one.
-	a = &archive{path: filepath.Join(w.resultsFolder(), "."+keptName(upload, file)+".tmp")}
+	a = &archive{path: filepath.Join(w.ResultsFolder, "."+keptName(upload, file)+".tmp")}
 	out, err := os.Create(a.path)
 	if err != nil {
 		return nil, fmt.Errorf("pack %s: %w", file.Name, err)
@@ -161,12 +161,4 @@ func (a *archive) keep(upload *conversion.Upload, file report.Attachment) (where
 func keptName(upload *conversion.Upload, file report.Attachment) string {
 	stem := report.Stem(upload.Name)
 	return fmt.Sprintf("%s-upload-%d%s.gz", stem, upload.ID, strings.TrimPrefix(file.Name, stem))
-}
-
-// resultsFolder is where files are left that are too large to mail.
-func (w *Worker) resultsFolder() string {
-	if w.ResultsFolder == "" {
-		return filepath.Join(os.TempDir(), "calltally.results")
-	}
-	return w.ResultsFolder
 }

@@ -1,13 +1,11 @@
 package worker
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,23 +20,32 @@ import (
 
 // ReplyAll sends every report that is due. One report's failure delays no other.
 func (w *Worker) ReplyAll(ctx context.Context) error {
-	reply := batches[conversion.ReportDue]{
-		alone:    func(due conversion.ReportDue) error { return w.replied(ctx, due, w.reply(ctx, due)) },
-		together: func(all []conversion.ReportDue) error { return w.shelveAll(ctx, all) },
+	reply := batches[conversion.ReportDue]{alone: func(due conversion.ReportDue) error { return w.replied(ctx, due, w.reply(ctx, due)) }}
+	reply.together = func(all []conversion.ReportDue) error {
+		err := w.shelveAll(ctx, all)
+		if errors.Is(err, conversion.ErrTaken) { // another process sends one of them: nothing was done
+			return reply.oneByOne(all)
+		}
+		return err
 	}
 	return reply.close(w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
 		upload, err := w.Store.Upload(ctx, due.Upload)
 		if err != nil {
 			return err
 		}
-		reply.add(due, upload.Size > smallUpload || w.Replier != nil && len(w.recipients(upload)) > 0)
+		reply.add(due, upload.Size > ingest.SmallFile || w.Replier != nil && len(w.recipients(upload)) > 0)
 		return ctx.Err()
 	}))
 }
 
-// shelveAll puts reports that nobody is mailed on their shelves, a few at a time, and then
-// marks them in one transaction: put there again, they are the same.
+// shelveAll puts reports that nobody is mailed on their shelves, a few at a time. They are
+// marked in one transaction before that, so that what comes meanwhile is news, and in one
+// after it.
 func (w *Worker) shelveAll(ctx context.Context, all []conversion.ReportDue) error {
+	err := atOnce(ctx, w, all, func(w *Worker, due conversion.ReportDue) error { return w.Store.MarkReplying(ctx, due) })
+	if err != nil {
+		return err
+	}
 	told := make([]error, len(all))
 	var writers errgroup.Group
 	writers.SetLimit(reportWriters)
@@ -55,21 +62,12 @@ func (w *Worker) shelveAll(ctx context.Context, all []conversion.ReportDue) erro
 		if told[i] == nil {
 			sent = append(sent, due)
 		} else {
-			failures = append(failures, w.replied(ctx, due, cmp.Or(w.Store.MarkReplying(ctx, due), told[i])))
+			failures = append(failures, w.replied(ctx, due, told[i]))
 		}
 	}
-	mark := func(w *Worker, due conversion.ReportDue) error {
-		if err := w.Store.MarkReplying(ctx, due); err != nil {
-			return err
-		}
+	return errors.Join(append(failures, atOnce(ctx, w, sent, func(w *Worker, due conversion.ReportDue) error {
 		return w.Store.MarkReplied(ctx, due.Upload, due.Revision, w.now())
-	}
-	if atOnce(ctx, w, sent, mark) != nil { // one of them was sent by another process
-		for _, due := range sent {
-			failures = append(failures, w.replied(ctx, due, mark(w, due)))
-		}
-	}
-	return errors.Join(failures...)
+	}))...)
 }
 
 // reportWriters is how many reports are written at a time: most of it is waiting for the
@@ -217,152 +215,6 @@ func (w *Worker) shelf(source string) ingest.Shelf {
 	}
 	shelf, _ := plan.Source.(ingest.Shelf)
 	return shelf
-}
-
-// Told is all that is told of an upload: the report and its files.
-type Told struct {
-	Report     *report.Report
-	Text, HTML string
-	Files      []report.Attachment
-}
-
-// Told builds an upload's report from what is stored. Built again, it is the
-// same.
-func (w *Worker) Told(ctx context.Context, upload *conversion.Upload, revision int) (*Told, error) {
-	told := &Told{Report: &report.Report{Upload: upload, Account: upload.Account, Revision: revision, DryRun: upload.DryRun}}
-	account := w.Account(upload.Account)
-	if account != nil {
-		told.Report.Account, told.Report.Zone = cmp.Or(account.Name, account.ID), account.Zone
-	}
-	if upload.State == conversion.Decided && upload.Takes == conversion.TakesConversions && account != nil {
-		if err := w.attach(ctx, told, account); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	told.Text, told.HTML, err = rendered(told.Report)
-	return told, err
-}
-
-func rendered(r *report.Report) (text, html string, err error) {
-	var asText, asHTML bytes.Buffer
-	if err := errors.Join(report.Text(&asText, r), report.HTML(&asHTML, r)); err != nil {
-		return "", "", fmt.Errorf("render report: %w", err)
-	}
-	return asText.String(), asHTML.String(), nil
-}
-
-// attach adds the problem rows and the files to a report.
-func (w *Worker) attach(ctx context.Context, told *Told, account *conversion.Account) error {
-	upload := told.Report.Upload
-	table, refusal, err := w.survey(ctx, upload, account)
-	if err != nil || refusal != nil {
-		return errors.Join(err, asError(refusal))
-	}
-	outcomes := w.outcomes(ctx, upload.ID)
-	if told.Report.Problems, err = problems(ctx, table, outcomes); err != nil {
-		return err
-	}
-	rows := tableOf{ctx, table}
-	stem := report.Stem(upload.Name)
-	add := func(ending string, write func(io.Writer) error) {
-		told.Files = append(told.Files, report.Attachment{Name: stem + ending, Write: func(to io.Writer) error {
-			if _, err := io.WriteString(to, table.Mark()); err != nil {
-				return err
-			}
-			return write(to)
-		}})
-	}
-	add(report.ResultsEnding, func(to io.Writer) error { return report.ResultsCSV(to, rows, w.telling(upload, outcomes)) })
-	if upload.Tally.Of(conversion.Rejected) > 0 && upload.Undoes == 0 {
-		preamble, err := preambleOf(ctx, table, outcomes)
-		if err != nil {
-			return err
-		}
-		add(report.FixEnding, func(to io.Writer) error { return report.FixCSV(to, rows, preamble, outcomes) })
-	}
-	for _, file := range told.Files {
-		told.Report.Files = append(told.Report.Files, file.Name)
-	}
-	return nil
-}
-
-// preambleOf is what a file of the rejected rows must begin with.
-func preambleOf(ctx context.Context, table *ingest.Table, outcomes report.Outcomes) (string, error) {
-	next, stop := iter.Pull2(outcomes)
-	defer stop()
-	var failure error
-	preamble, err := table.Preamble(ctx, func(int) bool {
-		o, err, more := next()
-		failure = errors.Join(failure, err)
-		return more && err == nil && o.Verdict == conversion.Rejected
-	})
-	return preamble, errors.Join(err, failure)
-}
-
-// outcomes yields an upload's outcomes in order.
-func (w *Worker) outcomes(ctx context.Context, upload int64) report.Outcomes {
-	return func(yield func(*conversion.Outcome, error) bool) {
-		err := w.Store.Outcomes(ctx, upload, 0, func(chunk []conversion.Outcome) (bool, error) {
-			for i := range chunk {
-				if !yield(&chunk[i], nil) {
-					return false, nil
-				}
-			}
-			return true, nil
-		})
-		if err != nil {
-			yield(nil, err)
-		}
-	}
-}
-
-// tableOf is an upload as its sender wrote it.
-type tableOf struct {
-	ctx   context.Context
-	table *ingest.Table
-}
-
-func (t tableOf) Columns() ([]string, int, rune) {
-	return t.table.Header, t.table.Own(), t.table.Comma()
-}
-
-func (t tableOf) EachRow(each func(conversion.Row) error) error { return t.table.Rows(t.ctx, each) }
-
-// problems returns the first rows that were rejected or wait, with what was
-// sent.
-func problems(ctx context.Context, table *ingest.Table, outcomes report.Outcomes) ([]report.Problem, error) {
-	var found []report.Problem
-	for o, err := range outcomes {
-		if err != nil {
-			return nil, err
-		}
-		if o.Verdict == conversion.Rejected || o.Verdict == conversion.Waiting {
-			found = append(found, report.Problem{Outcome: *o})
-		}
-		if len(found) == report.MostProblems {
-			break
-		}
-	}
-	if len(found) == 0 {
-		return nil, nil
-	}
-	enough := errors.New("enough")
-	at := 0
-	err := table.Rows(ctx, func(row conversion.Row) error {
-		if row.Line == found[at].Line {
-			found[at].Sent = report.Sent(table.Header, row.Cells)
-			at++
-		}
-		if at == len(found) {
-			return enough
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, enough) {
-		return nil, err
-	}
-	return found, nil
 }
 
 // letter makes a mail of a report: in the thread of the mail that brought the

@@ -22,7 +22,7 @@ func (w *Worker) survey(ctx context.Context, upload *conversion.Upload, account 
 		return nil, conversion.Refuse(conversion.TooLarge, "The file is larger than %s, the most that is read. Split it and send the parts.", conversion.SizeName(limits.Bytes)), nil
 	}
 	open := w.Store.OpenUpload(ctx, upload.ID)
-	if upload.Size <= smallUpload {
+	if upload.Size <= ingest.SmallFile {
 		var err error
 		if open, err = inMemory(open); err != nil {
 			return nil, nil, err
@@ -111,7 +111,7 @@ func (w *Worker) kept(u *conversion.Upload) *surveys {
 		}
 		w.large = newSurveys(0)
 	})
-	if u.Size <= smallUpload {
+	if u.Size <= ingest.SmallFile {
 		return w.small
 	}
 	return w.large

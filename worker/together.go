@@ -3,15 +3,8 @@ package worker
 import (
 	"context"
 	"errors"
-)
 
-const (
-	// smallUpload is the size, in bytes, up to which uploads that wait are carried on
-	// together: then what takes longest, making sure that they are on the disk, is done
-	// once for all of them.
-	smallUpload = 64 << 10
-	// mostTogether is how many are, at most.
-	mostTogether = 100
+	"calltally/ingest"
 )
 
 // batches has things done in their order: many together and, in between, some alone.
@@ -28,7 +21,7 @@ func (b *batches[T]) add(thing T, alone bool) {
 		b.failures = append(b.failures, b.alone(thing))
 		return
 	}
-	if b.waiting = append(b.waiting, thing); len(b.waiting) == mostTogether {
+	if b.waiting = append(b.waiting, thing); len(b.waiting) == ingest.Together {
 		b.end()
 	}
 }

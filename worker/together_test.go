@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"calltally/conversion"
 	"calltally/ingest"
+	"calltally/ingest/folder"
 	"calltally/worker"
 )
 
@@ -138,7 +140,7 @@ func TestReportsThatAreOnlyPutOnAShelf(t *testing.T) {
 	b.wantFiles([]string{"a.results.csv", "b.results.csv", "c.results.csv"}, "results")
 }
 
-// Another process has sent one of the reports meanwhile.
+// Another process has sent one of the reports meanwhile: that is left to it.
 func TestAReportThatAnotherProcessHasSent(t *testing.T) {
 	b := newBench(t, func(a *conversion.Account) { a.ReportTo = nil })
 	b.know(0, 3)
@@ -160,7 +162,7 @@ func TestAReportThatAnotherProcessHasSent(t *testing.T) {
 	if due := b.dueReports(); len(due) > 0 {
 		t.Errorf("reports %v are still due", due)
 	}
-	b.wantFiles([]string{"a.results.csv", "b.results.csv", "c.results.csv"}, "results")
+	b.wantFiles([]string{"a.results.csv", "c.results.csv"}, "results")
 }
 
 // forestalled has something come between the list of reports due and their sending.
@@ -174,4 +176,48 @@ func (f forestalled) ReportsDue(ctx context.Context, now conversion.Millis, each
 		f.between(due)
 		return each(due)
 	})
+}
+
+// What comes of an upload while its report is put on the shelf is told by another report.
+func TestNewsWhileAReportIsPutOnItsShelf(t *testing.T) {
+	b := newBench(t, func(a *conversion.Account) { waits(a); a.ReportTo = nil })
+	other := b.another(b.db)
+	shelf := &slowShelf{Folder: b.drop}
+	shelf.meanwhile = func() {
+		b.know(0, 1)
+		if err := other.Reconcile(t.Context(), ""); err != nil {
+			t.Error(err)
+		}
+	}
+	b.Plans = []worker.Plan{{Source: shelf, Every: time.Second}}
+	b.put("a.csv", table(line(0, "", "", "1.00")))
+	b.put("b.csv", table(line(0, "", "S", "2.00")))
+	for range 2 {
+		if err := b.RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.wantSales("C0=1.00", "C0=2.00")
+	for _, name := range []string{"a.results.csv", "b.results.csv"} {
+		if content := b.read("results", name); !strings.Contains(content, ",created,") {
+			t.Errorf("%s doesn't tell of the call that has come:\n%s", name, content)
+		}
+	}
+	if due := b.dueReports(); len(due) > 0 {
+		t.Errorf("reports %v are still due", due)
+	}
+}
+
+// slowShelf has something happen once, when the first reports are written and not yet
+// noted.
+type slowShelf struct {
+	*folder.Folder
+	once      sync.Once
+	meanwhile func()
+}
+
+func (s *slowShelf) PutReport(ctx context.Context, name string, write func(io.Writer) error) error {
+	err := s.Folder.PutReport(ctx, name, write)
+	s.once.Do(s.meanwhile)
+	return err
 }

@@ -84,8 +84,8 @@ type Worker struct {
 	Replier Replier
 	// MailDomain is the right-hand side of the Message-IDs of reports.
 	MailDomain string
-	// Mail says what of a report's files is mailed; ResultsFolder is where the others are
-	// left. "" = calltally.results in the folder for temporary files.
+	// Mail says what of a report's files is mailed; ResultsFolder is where those are packed
+	// and the others left.
 	Mail          MailLimits
 	ResultsFolder string
 	// DigestTo are told every night what came; Zone is whose clock they go by.

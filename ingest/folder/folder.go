@@ -145,28 +145,20 @@ func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-const (
-	// smallFile is the size, in bytes, up to which files are claimed and read together: it
-	// is made sure once for all of them that they are claimed.
-	smallFile = 64 << 10
-	// claimedAtOnce is how many are, at most.
-	claimedAtOnce = 100
-)
-
 // togetherWith is how many of some files are claimed together with the first. A large
 // one is claimed alone: what comes after it stays where another process can have it.
 func togetherWith(root *os.Root, names []string) int {
-	for n, name := range names[:min(len(names), claimedAtOnce)] {
+	for n, name := range names[:min(len(names), ingest.Together)] {
 		if !isSmall(root, name) {
 			return max(n, 1)
 		}
 	}
-	return min(len(names), claimedAtOnce)
+	return min(len(names), ingest.Together)
 }
 
 func isSmall(root *os.Root, name string) bool {
 	info, err := root.Lstat(name)
-	return err == nil && info.Size() <= smallFile
+	return err == nil && info.Size() <= ingest.SmallFile
 }
 
 // claimed is a file in work/, or why it couldn't get there.

@@ -18,9 +18,6 @@ import (
 	"calltally/ingest/folder"
 )
 
-// Files of up to so many bytes are claimed together, up to so many.
-const small, together = 64 << 10, 100
-
 var noon = time.Date(2026, 3, 31, 12, 0, 0, 0, time.UTC)
 
 // watched is a folder on a clock that the test sets.
@@ -449,7 +446,7 @@ func TestAThousandFilesComeOldestFirst(t *testing.T) {
 func TestLargeFilesAreClaimedOneByOne(t *testing.T) {
 	w := watch(t, 0)
 	for i := range 5 {
-		w.put(fmt.Sprintf("%d.csv", i), strings.Repeat("a,b\n", small))
+		w.put(fmt.Sprintf("%d.csv", i), strings.Repeat("a,b\n", ingest.SmallFile))
 	}
 	w.look()
 	for d, err := range w.Deliveries(t.Context()) {
@@ -465,13 +462,13 @@ func TestLargeFilesAreClaimedOneByOne(t *testing.T) {
 	}
 }
 
-// Small files are claimed together, up to a large one.
+// Small files are claimed ingest.Together, up to a large one.
 func TestSmallFilesAreClaimedTogether(t *testing.T) {
 	w := watch(t, 0)
-	for i := range together + 5 {
+	for i := range ingest.Together + 5 {
 		w.put(fmt.Sprintf("%03d.csv", i), "a,b\n")
 	}
-	w.put("large.csv", strings.Repeat("a,b\n", small))
+	w.put("large.csv", strings.Repeat("a,b\n", ingest.SmallFile))
 	w.look()
 	delivered := 0
 	for d, err := range w.Deliveries(t.Context()) {
@@ -481,22 +478,22 @@ func TestSmallFilesAreClaimedTogether(t *testing.T) {
 		if delivered++; d.AtHand != (d.Name != "large.csv") {
 			t.Errorf("%s is at hand: %t", d.Name, d.AtHand)
 		}
-		want := max(together, delivered)
-		if delivered > together && d.AtHand {
-			want = together + 5
+		want := max(ingest.Together, delivered)
+		if delivered > ingest.Together && d.AtHand {
+			want = ingest.Together + 5
 		}
 		if got := len(w.files("work")); got != want {
 			t.Errorf("%d files are claimed after %d, want %d", got, delivered, want)
 		}
 	}
-	if delivered != together+6 {
+	if delivered != ingest.Together+6 {
 		t.Errorf("%d files were delivered", delivered)
 	}
 }
 
 func TestAFileThatIsTakenAwayIsNoError(t *testing.T) {
 	w := watch(t, 0)
-	w.put("a.csv", strings.Repeat("a,b\n", small))
+	w.put("a.csv", strings.Repeat("a,b\n", ingest.SmallFile))
 	w.put("b.csv", "a,b\n")
 	w.look()
 	for d, err := range w.Deliveries(t.Context()) {
