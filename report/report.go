@@ -62,8 +62,7 @@ type Letter struct {
 	Revision    int
 }
 
-// Size is about how many bytes the letter has as a mail: a little more than it has, and
-// more than that only by its small files.
+// Size is about how many bytes the letter has as a mail, its small files left out.
 func (l *Letter) Size() int64 {
 	size := int64(len(l.Text)+len(l.HTML)) * 3 / 2
 	for i := range l.Attachments {

@@ -13,7 +13,7 @@ import (
 
 // A call's id says on which day it started and from whom it came: so its table is in the
 // order that rows look for calls in, and those of one caller on one day lie together.
-// Above the number that tells them apart stand 30 bits of a digest of account and
+// Above the number that tells them apart stand 39 bits of a digest of account and
 // caller, and above those the day, counted from 1970 in UTC. All calls of a place are
 // looked at for each row, so it holds few: those of a busier caller go astray.
 const (
@@ -50,14 +50,22 @@ func astray(account int64, c *conversion.Call) bool {
 	return c.Caller != 0 && c.ID/callsInPlace != placeOf(account, c)/callsInPlace
 }
 
+// searched returns an account among whose calls something is to be found, 0 if there is
+// none. All that calls are found by is written then.
+func (s *Store) searched(ctx context.Context, account string) (int64, error) {
+	if s.together != nil {
+		if err := s.together.flushCalls(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return s.account(ctx, s.read, account)
+}
+
 // Calls calls found with what each of some searches finds among an account's calls,
 // one search after another; not for those that find none. The calls are valid until
 // found returns. An id may be found in two ways: then it is called for each.
 func (s *Store) Calls(ctx context.Context, account string, searches []conversion.CallSearch, found func(search int, calls []conversion.Call)) error {
-	id, err := s.account(ctx, s.read, account)
-	if err == nil && s.together != nil {
-		err = s.together.flushCalls(ctx)
-	}
+	id, err := s.searched(ctx, account)
 	if err != nil || id == 0 {
 		return err
 	}
@@ -229,10 +237,7 @@ func literal(id int64) string { return strconv.FormatInt(id, 10) }
 // another account has such a call.
 func (s *Store) CallsElsewhere(ctx context.Context, account string, searches []conversion.CallSearch) ([]bool, error) {
 	elsewhere := make([]bool, len(searches))
-	id, err := s.account(ctx, s.read, account)
-	if err == nil && s.together != nil {
-		err = s.together.flushCalls(ctx)
-	}
+	id, err := s.searched(ctx, account)
 	if err != nil {
 		return nil, err
 	}

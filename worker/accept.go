@@ -23,28 +23,29 @@ func (w *Worker) acceptAll(ctx context.Context, source ingest.Source, accepted f
 		}
 		return err
 	}
-	accept := batches[*ingest.Delivery]{}
-	accept.alone = func(d *ingest.Delivery) error {
-		defer accepted()
-		_, err := w.Accept(ctx, d)
-		return named(err)
-	}
-	accept.together = func(deliveries []*ingest.Delivery) error {
-		uploads := make([]*conversion.Upload, 0, len(deliveries))
-		err := atOnce(ctx, w, deliveries, func(together *Worker, d *ingest.Delivery) error {
-			upload, err := together.take(ctx, d)
-			uploads = append(uploads, upload)
-			return err
-		})
-		if err != nil {
-			return accept.oneByOne(deliveries) // one of them stands in the way
-		}
-		defer accepted()
-		var failures []error
-		for i, d := range deliveries {
-			failures = append(failures, named(w.acknowledge(ctx, d, uploads[i])))
-		}
-		return errors.Join(failures...)
+	accept := batches[*ingest.Delivery]{
+		alone: func(d *ingest.Delivery) error {
+			defer accepted()
+			_, err := w.Accept(ctx, d)
+			return named(err)
+		},
+		together: func(deliveries []*ingest.Delivery) (done bool, err error) {
+			uploads := make([]*conversion.Upload, 0, len(deliveries))
+			err = atOnce(ctx, w, deliveries, func(together *Worker, d *ingest.Delivery) error {
+				upload, err := together.take(ctx, d)
+				uploads = append(uploads, upload)
+				return err
+			})
+			if err != nil {
+				return ctx.Err() != nil, named(err)
+			}
+			defer accepted()
+			var failures []error
+			for i, d := range deliveries {
+				failures = append(failures, named(w.acknowledge(ctx, d, uploads[i])))
+			}
+			return true, errors.Join(failures...)
+		},
 	}
 	for delivery, err := range source.Deliveries(ctx) {
 		if err != nil {

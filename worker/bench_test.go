@@ -405,7 +405,16 @@ func (b *bench) told(upload int64) string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return told.Text
+	return textOf(b.t, told)
+}
+
+func textOf(t *testing.T, told *worker.Told) string {
+	t.Helper()
+	var text strings.Builder
+	if err := report.Text(&text, told.Report); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
 }
 
 // dueReports lists the reports that are due now, as upload.revision.

@@ -13,13 +13,12 @@ import (
 // DecideAll decides every upload that is ours and not decided yet, in the order
 // they came. One upload's failure delays no other.
 func (w *Worker) DecideAll(ctx context.Context) error {
-	decide := batches[*conversion.Upload]{alone: func(u *conversion.Upload) error { return w.decideAlone(ctx, u) }}
-	decide.together = func(uploads []*conversion.Upload) error {
-		err := w.Together(ctx, func(s Store) (bool, error) { return true, w.decideOn(ctx, w.On(s), uploads) })
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		return decide.oneByOne(uploads) // one of them stands in the way
+	decide := batches[*conversion.Upload]{
+		alone: func(u *conversion.Upload) error { return w.decideAlone(ctx, u) },
+		together: func(uploads []*conversion.Upload) (done bool, err error) {
+			err = w.Together(ctx, func(s Store) (bool, error) { return true, w.decideOn(ctx, w.On(s), uploads) })
+			return err == nil || ctx.Err() != nil, err
+		},
 	}
 	return decide.close(w.Store.UploadsToDecide(ctx, func(u *conversion.Upload) error {
 		decide.add(u, u.Takes != conversion.TakesConversions || u.DryRun || u.Size > ingest.SmallFile)

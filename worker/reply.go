@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -20,13 +21,12 @@ import (
 
 // ReplyAll sends every report that is due. One report's failure delays no other.
 func (w *Worker) ReplyAll(ctx context.Context) error {
-	reply := batches[conversion.ReportDue]{alone: func(due conversion.ReportDue) error { return w.replied(ctx, due, w.reply(ctx, due)) }}
-	reply.together = func(all []conversion.ReportDue) error {
-		err := w.shelveAll(ctx, all)
-		if errors.Is(err, conversion.ErrTaken) { // another process sends one of them: nothing was done
-			return reply.oneByOne(all)
-		}
-		return err
+	reply := batches[conversion.ReportDue]{
+		alone: func(due conversion.ReportDue) error { return w.replied(ctx, due, w.reply(ctx, due)) },
+		together: func(all []conversion.ReportDue) (done bool, err error) {
+			err = w.shelveAll(ctx, all)
+			return !errors.Is(err, conversion.ErrTaken), err // another process sends one of them
+		},
 	}
 	return reply.close(w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
 		upload, err := w.Store.Upload(ctx, due.Upload)
@@ -178,10 +178,7 @@ func shelve(ctx context.Context, shelf ingest.Shelf, stem string, told *Told) er
 	case upload.Refusal == nil:
 		ending = report.CallsEnding
 	}
-	return shelf.PutReport(ctx, stem+ending, func(to io.Writer) error {
-		_, err := io.WriteString(to, told.Text)
-		return err
-	})
+	return shelf.PutReport(ctx, stem+ending, func(to io.Writer) error { return report.Text(to, told.Report) })
 }
 
 func shelvedName(stem string, told *Told, file report.Attachment) string {
@@ -225,13 +222,13 @@ func (w *Worker) letter(told *Told, to []string, madeAt conversion.Millis, parce
 	for _, file := range parcel.attached {
 		r.Files = append(r.Files, file.Name)
 	}
-	text, html, err := rendered(&r)
-	if err != nil {
-		return nil, err
+	var text, html bytes.Buffer
+	if err := errors.Join(report.Text(&text, &r), report.HTML(&html, &r)); err != nil {
+		return nil, fmt.Errorf("render report: %w", err)
 	}
 	upload := r.Upload
 	l := &report.Letter{
-		To: to, Subject: r.Subject(), Text: text, HTML: html, Attachments: parcel.attached,
+		To: to, Subject: r.Subject(), Text: text.String(), HTML: html.String(), Attachments: parcel.attached,
 		Date: madeAt.Time(), Upload: upload.ID, Revision: r.Revision,
 		MessageID: w.messageID(upload, r.Revision),
 	}

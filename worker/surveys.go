@@ -101,18 +101,24 @@ func (s *surveys) keep(u *conversion.Upload, table *ingest.Table) {
 // smallBytes is how many bytes small files take in memory.
 const smallBytes = 8 << 20
 
-// kept are the surveys among which an upload's is. Small uploads are in memory, so that
+// kept are the surveys among which an upload's is.
+func (w *Worker) kept(u *conversion.Upload) *surveys {
+	small, large := w.surveys()
+	if u.Size <= ingest.SmallFile {
+		return small
+	}
+	return large
+}
+
+// surveys are those of small and of large uploads. Small uploads are in memory, so that
 // their tables belong to no store; large ones are read from it again, and a worker on
 // another store reads them for itself.
-func (w *Worker) kept(u *conversion.Upload) *surveys {
+func (w *Worker) surveys() (small, large *surveys) {
 	w.surveying.Do(func() {
 		if w.small == nil {
 			w.small = newSurveys(smallBytes)
 		}
 		w.large = newSurveys(0)
 	})
-	if u.Size <= ingest.SmallFile {
-		return w.small
-	}
-	return w.large
+	return w.small, w.large
 }

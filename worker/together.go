@@ -9,7 +9,9 @@ import (
 
 // batches has things done in their order: many together and, in between, some alone.
 type batches[T any] struct {
-	together func([]T) error
+	// together returns that it has done nothing if one of them stands in the way: then each
+	// is done alone.
+	together func([]T) (done bool, err error)
 	alone    func(T) error
 	waiting  []T
 	failures []error
@@ -28,25 +30,23 @@ func (b *batches[T]) add(thing T, alone bool) {
 
 // end has what waits done.
 func (b *batches[T]) end() {
-	if len(b.waiting) > 0 {
-		b.failures = append(b.failures, b.together(b.waiting))
-		b.waiting = b.waiting[:0]
+	if len(b.waiting) == 0 {
+		return
 	}
+	if done, err := b.together(b.waiting); done {
+		b.failures = append(b.failures, err)
+	} else {
+		for _, thing := range b.waiting {
+			b.failures = append(b.failures, b.alone(thing))
+		}
+	}
+	b.waiting = b.waiting[:0]
 }
 
 // close has what waits done and tells what has failed, beside another failure.
 func (b *batches[T]) close(failure error) error {
 	b.end()
 	return errors.Join(append(b.failures, failure)...)
-}
-
-// oneByOne has each of some things done alone.
-func (b *batches[T]) oneByOne(things []T) error {
-	var failures []error
-	for _, thing := range things {
-		failures = append(failures, b.alone(thing))
-	}
-	return errors.Join(failures...)
 }
 
 // atOnce does something with each of some things in one transaction. If it fails, it has

@@ -1,11 +1,9 @@
 package worker
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 
@@ -16,9 +14,8 @@ import (
 
 // Told is all that is told of an upload: the report and its files.
 type Told struct {
-	Report     *report.Report
-	Text, HTML string
-	Files      []report.Attachment
+	Report *report.Report
+	Files  []report.Attachment
 }
 
 // Told builds an upload's report from what is stored. Built again, it is the
@@ -34,17 +31,7 @@ func (w *Worker) Told(ctx context.Context, upload *conversion.Upload, revision i
 			return nil, err
 		}
 	}
-	var err error
-	told.Text, told.HTML, err = rendered(told.Report)
-	return told, err
-}
-
-func rendered(r *report.Report) (text, html string, err error) {
-	var asText, asHTML bytes.Buffer
-	if err := errors.Join(report.Text(&asText, r), report.HTML(&asHTML, r)); err != nil {
-		return "", "", fmt.Errorf("render report: %w", err)
-	}
-	return asText.String(), asHTML.String(), nil
+	return told, nil
 }
 
 // attach adds the problem rows and the files to a report.

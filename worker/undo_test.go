@@ -20,7 +20,7 @@ func (b *bench) undo(of int64, keep bool) (undo *conversion.Upload, verdicts str
 		undo = u
 		told, err := w.Told(b.t.Context(), u, 1)
 		if err == nil {
-			verdicts = strings.Join(strings.Fields(told.Text), " ")
+			verdicts = strings.Join(strings.Fields(textOf(b.t, told)), " ")
 		}
 		return err
 	})

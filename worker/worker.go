@@ -102,15 +102,15 @@ type Worker struct {
 	Progress func(*conversion.Upload, Pace)
 
 	surveying    sync.Once
-	small, large *surveys // see kept
+	small, large *surveys // ask surveys for them
 }
 
 // On returns a worker like w that works on another store.
 func (w *Worker) On(store Store) *Worker {
-	w.kept(&conversion.Upload{})
+	small, _ := w.surveys()
 	return &Worker{
 		Store: store, Together: within(store), Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain, Mail: w.Mail, ResultsFolder: w.ResultsFolder, DigestTo: w.DigestTo, Zone: w.Zone,
-		Limits: w.Limits, ChunkRows: w.ChunkRows, ReadRows: w.ReadRows, Now: w.Now, Log: w.Log, Progress: w.Progress, small: w.small,
+		Limits: w.Limits, ChunkRows: w.ChunkRows, ReadRows: w.ReadRows, Now: w.Now, Log: w.Log, Progress: w.Progress, small: small,
 	}
 }
 

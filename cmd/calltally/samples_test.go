@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -136,8 +137,11 @@ func keepTold(t *testing.T, app *app, produced map[string][]byte) {
 		}
 		name := strings.TrimSuffix(upload.Name, filepath.Ext(upload.Name)) + again
 		produced[name+".json"] = decided.Bytes()
-		produced[name+".txt"] = []byte(told.Text)
-		produced[name+".html"] = []byte(told.HTML)
+		var text, html bytes.Buffer
+		if err := errors.Join(report.Text(&text, told.Report), report.HTML(&html, told.Report)); err != nil {
+			return err
+		}
+		produced[name+".txt"], produced[name+".html"] = text.Bytes(), html.Bytes()
 		for _, file := range told.Files {
 			var b bytes.Buffer
 			if err := file.Write(&b); err != nil {

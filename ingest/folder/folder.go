@@ -65,8 +65,8 @@ func (f *Folder) Deliveries(ctx context.Context) iter.Seq2[*ingest.Delivery, err
 			yield(nil, err)
 			return
 		}
-		for _, name := range claimed {
-			if !yield(f.delivery(root, name), nil) || ctx.Err() != nil {
+		for _, file := range claimed {
+			if !yield(f.delivery(file.Name(), isSmall(file)), nil) || ctx.Err() != nil {
 				return
 			}
 		}
@@ -76,13 +76,13 @@ func (f *Folder) Deliveries(ctx context.Context) iter.Seq2[*ingest.Delivery, err
 			return
 		}
 		for len(complete) > 0 {
-			next := togetherWith(root, complete)
+			next := togetherWith(complete)
 			claimed := f.claimAll(root, complete[:next])
 			complete = complete[next:]
 			for _, claimed := range claimed {
 				var d *ingest.Delivery
 				if claimed.err == nil {
-					d = f.delivery(root, claimed.name)
+					d = f.delivery(claimed.name, claimed.small)
 				}
 				if !yield(d, claimed.err) || ctx.Err() != nil {
 					return
@@ -112,23 +112,25 @@ func (f *Folder) open() (*os.Root, error) {
 const tokenMark = "~"
 
 // claimedFiles lists the files in work/, oldest first.
-func claimedFiles(root *os.Root) ([]string, error) {
+func claimedFiles(root *os.Root) ([]fs.FileInfo, error) {
 	entries, err := readDir(root, workFolder)
 	if err != nil {
 		return nil, err
 	}
-	changed := map[string]time.Time{}
-	var names []string
+	var files []fs.FileInfo
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil || !e.Type().IsRegular() || !strings.Contains(e.Name(), tokenMark) {
 			continue
 		}
-		names = append(names, e.Name())
-		changed[e.Name()] = info.ModTime()
+		files = append(files, info)
 	}
-	slices.SortStableFunc(names, func(a, b string) int { return changed[a].Compare(changed[b]) })
-	return names, nil
+	oldestFirst(files)
+	return files, nil
+}
+
+func oldestFirst(files []fs.FileInfo) {
+	slices.SortStableFunc(files, func(a, b fs.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
 }
 
 func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
@@ -147,34 +149,32 @@ func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
 
 // togetherWith is how many of some files are claimed together with the first. A large
 // one is claimed alone: what comes after it stays where another process can have it.
-func togetherWith(root *os.Root, names []string) int {
-	for n, name := range names[:min(len(names), ingest.Together)] {
-		if !isSmall(root, name) {
+func togetherWith(files []fs.FileInfo) int {
+	for n, file := range files[:min(len(files), ingest.Together)] {
+		if !isSmall(file) {
 			return max(n, 1)
 		}
 	}
-	return min(len(names), ingest.Together)
+	return min(len(files), ingest.Together)
 }
 
-func isSmall(root *os.Root, name string) bool {
-	info, err := root.Lstat(name)
-	return err == nil && info.Size() <= ingest.SmallFile
-}
+func isSmall(file fs.FileInfo) bool { return file.Size() <= ingest.SmallFile }
 
 // claimed is a file in work/, or why it couldn't get there.
 type claimed struct {
-	name string
-	err  error
+	name  string
+	small bool
+	err   error
 }
 
 // claimAll claims files and makes that durable. What someone took away is left out.
-func (f *Folder) claimAll(root *os.Root, names []string) []claimed {
+func (f *Folder) claimAll(root *os.Root, files []fs.FileInfo) []claimed {
 	var all []claimed
-	for _, name := range names {
-		to, err := claim(root, name)
-		f.tried(name, err)
+	for _, file := range files {
+		to, err := claim(root, file.Name())
+		f.tried(file.Name(), err)
 		if !errors.Is(err, fs.ErrNotExist) {
-			all = append(all, claimed{to, err})
+			all = append(all, claimed{to, isSmall(file), err})
 		}
 	}
 	if err := errors.Join(syncDir(root, "."), syncDir(root, workFolder)); err != nil {
@@ -221,10 +221,10 @@ func syncDir(root *os.Root, name string) error {
 	return nil
 }
 
-func (f *Folder) delivery(root *os.Root, claimed string) *ingest.Delivery {
+func (f *Folder) delivery(claimed string, small bool) *ingest.Delivery {
 	token, name, _ := strings.Cut(claimed, tokenMark)
 	return &ingest.Delivery{
-		AtHand: isSmall(root, filepath.Join(workFolder, claimed)),
+		AtHand: small,
 		Source: f.Label, Origin: "file " + token, Name: name, Account: f.Account, Takes: f.Takes, Dialect: f.Dialect,
 		Open: func() (io.ReadCloser, error) { return f.openClaimed(claimed) },
 		Ack:  func(_ context.Context, d ingest.Disposition) error { return f.finish(claimed, name, d) },

@@ -26,7 +26,7 @@ type sighting struct {
 
 // complete lists the files that have not changed since they were first seen at
 // least Settle ago, oldest first.
-func (f *Folder) complete(root *os.Root) ([]string, error) {
+func (f *Folder) complete(root *os.Root) ([]fs.FileInfo, error) {
 	entries, err := readDir(root, ".")
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (f *Folder) complete(root *os.Root) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now, seen := f.Now(), map[string]sighting{}
-	var names []string
+	var files []fs.FileInfo
 	for _, e := range entries {
 		if !e.Type().IsRegular() || temporary(e.Name()) {
 			continue
@@ -47,14 +47,14 @@ func (f *Folder) complete(root *os.Root) ([]string, error) {
 		if before, ok := f.seen[e.Name()]; ok && before.size == s.size && before.time.Equal(s.time) {
 			s.at, s.stuck = before.at, before.stuck
 			if now.Sub(s.at) >= f.Settle {
-				names = append(names, e.Name())
+				files = append(files, info)
 			}
 		}
 		seen[e.Name()] = s
 	}
 	f.seen = seen
-	slices.SortStableFunc(names, func(a, b string) int { return seen[a].time.Compare(seen[b].time) })
-	return names, nil
+	oldestFirst(files)
+	return files, nil
 }
 
 // temporary reports whether a name is one that programs give unfinished files.

@@ -2,6 +2,7 @@ package folder
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"testing"
 	"time"
@@ -19,21 +20,21 @@ func TestAFileThatCanNotBeClaimed(t *testing.T) {
 	if err := root.WriteFile("orders.csv", []byte("a,b\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	look := func() []string {
+	look := func() []fs.FileInfo {
 		t.Helper()
-		names, err := f.complete(root)
+		files, err := f.complete(root)
 		if err != nil {
 			t.Fatal(err)
 		}
 		now = now.Add(time.Second)
-		return names
+		return files
 	}
 	if look(); f.Settling() == 0 {
 		t.Error("a new file should have us look again soon")
 	}
 	for range 3 {
-		if names := look(); len(names) != 1 {
-			t.Fatalf("%q are complete, want the one file", names)
+		if files := look(); len(files) != 1 {
+			t.Fatalf("%v are complete, want the one file", files)
 		}
 		f.tried("orders.csv", errors.New("access denied"))
 		if f.Settling() != 0 {

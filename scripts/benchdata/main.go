@@ -28,6 +28,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"calltally/conversion"
 )
 
 func main() {
@@ -372,6 +374,12 @@ func (r *results) next() ([]string, error) {
 	return r.row, nil
 }
 
-// lineOf is the line part of a conversion's id: which upload it was depends on how many
-// files the calls came in.
-func lineOf(id string) string { return id[max(len(id)-7, 0):] }
+// lineOf is the line that a conversion's id was made of: of which upload depends on how
+// many files the calls came in.
+func lineOf(cell string) string {
+	id, err := strconv.ParseInt(cell, 10, 64)
+	if err != nil {
+		return cell
+	}
+	return strconv.Itoa(conversion.LineOf(id))
+}
