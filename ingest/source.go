@@ -67,7 +67,10 @@ type Delivery struct {
 	// AtHand says that the file is a SmallFile on this machine, so that nothing waits while
 	// several such are read.
 	AtHand bool
-	Open   Opener
+	// Known says that no other bytes ever come under this origin: once an upload has it, they
+	// are not read again.
+	Known bool
+	Open  Opener
 	// Ack tells the source that the file is durably ours and how it fared. It
 	// may be called again after a crash.
 	Ack func(ctx context.Context, d Disposition) error

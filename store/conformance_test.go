@@ -60,6 +60,22 @@ func testUploads(t *testing.T, open func(t *testing.T) *Store) {
 			}
 		}
 	})
+	t.Run("an upload is found by its delivery", func(t *testing.T) {
+		s := open(t)
+		first := saved(t, s, "a.csv")
+		_, _, err := s.SaveUpload(t.Context(), newUpload("a.csv"), content("other bytes"))
+		must(t, err)
+		for _, test := range []struct {
+			source, origin string
+			want           bool
+		}{{first.Source, "a.csv", true}, {first.Source, "b.csv", false}, {"mail", "a.csv", false}} {
+			got, err := s.Delivered(t.Context(), test.source, test.origin)
+			must(t, err)
+			if (got != nil) != test.want || test.want && got.ID != first.ID {
+				t.Errorf("%s of %s: %+v", test.origin, test.source, got)
+			}
+		}
+	})
 	t.Run("an upload is read back as it was saved", func(t *testing.T) {
 		s := open(t)
 		u := newUpload("imap:1:2:3")

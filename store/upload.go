@@ -221,6 +221,19 @@ func (s *Store) Upload(ctx context.Context, id int64) (*conversion.Upload, error
 	return u, nil
 }
 
+// Delivered returns the upload that a source's delivery of an origin became; nil if there
+// is none.
+func (s *Store) Delivered(ctx context.Context, source, origin string) (*conversion.Upload, error) {
+	u, err := scanUpload(s.read.QueryRowContext(ctx, "SELECT "+uploadColumns+" FROM upload WHERE source = $1 AND origin = $2 ORDER BY id LIMIT 1", source, origin))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find %s of %s: %w", origin, source, err)
+	}
+	return u, nil
+}
+
 // EarlierOfStem reports whether the same source gave an upload of the same stem
 // before this one.
 func (s *Store) EarlierOfStem(ctx context.Context, u *conversion.Upload) (found bool, err error) {

@@ -93,7 +93,7 @@ func (w *Worker) take(ctx context.Context, d *ingest.Delivery) (*conversion.Uplo
 		upload.State, upload.Refusal, upload.DecidedAt = conversion.Refused, refusal, upload.ReceivedAt
 	}
 	failpoint("accept-before-save")
-	upload, known, err := w.Store.SaveUpload(ctx, upload, w.bounded(d.Open))
+	upload, known, err := w.save(ctx, d, upload)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +108,16 @@ func (w *Worker) take(ctx context.Context, d *ingest.Delivery) (*conversion.Uplo
 		}
 	}
 	return upload, nil
+}
+
+// save stores a delivery's upload, or returns the one that was saved before.
+func (w *Worker) save(ctx context.Context, d *ingest.Delivery, upload *conversion.Upload) (saved *conversion.Upload, known bool, err error) {
+	if d.Known {
+		if saved, err = w.Store.Delivered(ctx, d.Source, d.Origin); saved != nil || err != nil {
+			return saved, true, err
+		}
+	}
+	return w.Store.SaveUpload(ctx, upload, w.bounded(d.Open))
 }
 
 // bounded opens no more of a file than tells that it is too large: what can't be

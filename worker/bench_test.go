@@ -40,7 +40,8 @@ type bench struct {
 	file    string // of the store
 	clock   *clock
 	account *conversion.Account
-	drop    *folder.Folder
+	drop    *ingest.Drop
+	path    string // of the drop folder
 	dropped int
 	post    *postbox
 }
@@ -86,7 +87,8 @@ func newBench(t *testing.T, change func(*conversion.Account)) *bench {
 	if change != nil {
 		change(b.account)
 	}
-	b.drop = &folder.Folder{Label: "drop", Path: t.TempDir(), Account: b.account.ID, Takes: conversion.TakesConversions, Now: b.clock.Now}
+	b.path = t.TempDir()
+	b.drop = &ingest.Drop{Label: "drop", Place: folder.Folder(b.path), Account: b.account.ID, Takes: conversion.TakesConversions, Now: b.clock.Now}
 	b.db = openStore(t, b.file)
 	b.Worker = b.another(b.db)
 	if err := b.Prepare(t.Context()); err != nil {
@@ -213,7 +215,7 @@ func table(lines ...string) string { return header + strings.Join(lines, "") }
 // put drops a file; files dropped later are younger.
 func (b *bench) put(name, content string) {
 	b.t.Helper()
-	file := filepath.Join(b.drop.Path, name)
+	file := filepath.Join(b.path, name)
 	if err := os.WriteFile(file, []byte(content), 0o666); err != nil {
 		b.t.Fatal(err)
 	}
@@ -434,7 +436,7 @@ func (b *bench) dueReports() []string {
 // files lists a folder's files below the drop folder.
 func (b *bench) files(parts ...string) []string {
 	b.t.Helper()
-	entries, err := os.ReadDir(filepath.Join(append([]string{b.drop.Path}, parts...)...))
+	entries, err := os.ReadDir(filepath.Join(append([]string{b.path}, parts...)...))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		b.t.Fatal(err)
 	}
@@ -456,7 +458,7 @@ func (b *bench) wantFiles(want []string, parts ...string) {
 
 func (b *bench) read(parts ...string) string {
 	b.t.Helper()
-	content, err := os.ReadFile(filepath.Join(append([]string{b.drop.Path}, parts...)...))
+	content, err := os.ReadFile(filepath.Join(append([]string{b.path}, parts...)...))
 	if err != nil {
 		b.t.Fatal(err)
 	}

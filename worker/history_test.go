@@ -648,7 +648,8 @@ func begin(t *testing.T, h *history) *past {
 	if err := os.WriteFile(b.file, empty, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	b.drop = &folder.Folder{Label: "drop", Path: t.TempDir(), Account: b.account.ID, Takes: conversion.TakesConversions, Now: b.clock.Now}
+	b.path = t.TempDir()
+	b.drop = &ingest.Drop{Label: "drop", Place: folder.Folder(b.path), Account: b.account.ID, Takes: conversion.TakesConversions, Now: b.clock.Now}
 	b.db = openStore(t, b.file)
 	b.Worker = b.another(b.db)
 	b.Log = slog.New(slog.DiscardHandler)

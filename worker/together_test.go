@@ -15,7 +15,6 @@ import (
 
 	"calltally/conversion"
 	"calltally/ingest"
-	"calltally/ingest/folder"
 	"calltally/worker"
 )
 
@@ -104,7 +103,7 @@ func TestSmallFilesThatComeAgain(t *testing.T) {
 func TestReportsThatAreOnlyPutOnAShelf(t *testing.T) {
 	b := newBench(t, func(a *conversion.Account) { a.ReportTo = nil })
 	b.know(0, 3)
-	obstacle := filepath.Join(b.drop.Path, "results", "b.results.csv")
+	obstacle := filepath.Join(b.path, "results", "b.results.csv")
 	if err := os.MkdirAll(obstacle, 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +181,7 @@ func (f forestalled) ReportsDue(ctx context.Context, now conversion.Millis, each
 func TestNewsWhileAReportIsPutOnItsShelf(t *testing.T) {
 	b := newBench(t, func(a *conversion.Account) { waits(a); a.ReportTo = nil })
 	other := b.another(b.db)
-	shelf := &slowShelf{Folder: b.drop}
+	shelf := &slowShelf{Drop: b.drop}
 	shelf.meanwhile = func() {
 		b.know(0, 1)
 		if err := other.Reconcile(t.Context(), ""); err != nil {
@@ -211,13 +210,13 @@ func TestNewsWhileAReportIsPutOnItsShelf(t *testing.T) {
 // slowShelf has something happen once, when the first reports are written and not yet
 // noted.
 type slowShelf struct {
-	*folder.Folder
+	*ingest.Drop
 	once      sync.Once
 	meanwhile func()
 }
 
 func (s *slowShelf) PutReport(ctx context.Context, name string, write func(io.Writer) error) error {
-	err := s.Folder.PutReport(ctx, name, write)
+	err := s.Drop.PutReport(ctx, name, write)
 	s.once.Do(s.meanwhile)
 	return err
 }

@@ -18,12 +18,13 @@ var mayImport = map[string][]string{
 	"ingest":         {"conversion"},
 	"ingest/mailbox": {"conversion", "ingest"},
 	"ingest/folder":  {"conversion", "ingest"},
+	"ingest/sftp":    {"conversion", "ingest"},
 	"matcher":        {"conversion"},
 	"store":          {"conversion"},
 	"report":         {"conversion"},
 	"report/reply":   {"conversion", "report"},
 	"worker":         {"conversion", "ingest", "matcher", "report"},
-	"cmd/calltally":  {"conversion", "ingest", "ingest/mailbox", "ingest/folder", "report", "report/reply", "samples", "store", "worker"},
+	"cmd/calltally":  {"conversion", "ingest", "ingest/mailbox", "ingest/folder", "ingest/sftp", "report", "report/reply", "samples", "store", "worker"},
 }
 
 // notIn are packages that a room must not touch: what is pure asks no clock and

@@ -83,8 +83,8 @@ func TestReadmeConfigurationIsRead(t *testing.T) {
 		t.Fatal("the README has lost its configuration")
 	}
 	dir := t.TempDir()
-	for _, secret := range []string{"imap.secret", "smtp.secret"} {
-		if err := os.WriteFile(filepath.Join(dir, secret), []byte("s3cret\n"), 0o600); err != nil {
+	for name, content := range map[string]string{"imap.secret": "s3cret\n", "smtp.secret": "s3cret\n", "known_hosts": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

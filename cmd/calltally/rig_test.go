@@ -22,6 +22,8 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"calltally/conversion"
+	"calltally/ingest"
+	"calltally/ingest/sftp"
 	"calltally/scripts/rig"
 )
 
@@ -384,6 +386,59 @@ func TestRigACutConnectionIsFetchedAgain(t *testing.T) {
 	}
 	if uploads, conversions := countUploads(t, app), countConversions(t, app); uploads != 1 || conversions != rows {
 		t.Errorf("%d uploads and %d conversions were made of one mail with %d rows", uploads, conversions, rows)
+	}
+}
+
+// Files come from an SFTP server whose connections break in every way, and none is lost
+// or taken twice; in the end each has its report beside it.
+func TestRigAServerWhoseConnectionsBreak(t *testing.T) {
+	for way, how := range rig.Breaks {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			p := newParties(t)
+			proxy := rig.NewProxy(t, rig.SFTP)
+			there, here := rig.NewSFTPFolder(t)
+			app := startApp(t, p.config(t, secureIMAP, fmt.Sprintf(
+				`  - {name: partner, kind: sftp, url: "sftp://%s@%s%s", key_file: %s, fingerprints: ["%s"], account: "23", settle: 0s}`,
+				rig.SFTPUser, proxy.Address, there, rig.SFTPKey(t), rig.SFTPFingerprint(t))))
+			app.worker.Plans[1].Source.(*ingest.Drop).Place.(*sftp.Folder).Patience = 300 * time.Millisecond
+			const files, rows = 3, 40
+			importTestCalls(t, app, files*rows)
+			upload := bytes.SplitAfter(testUpload(files*rows, 300), []byte("\n"))
+			for i := range files {
+				part := append([][]byte{upload[0]}, upload[1+i*rows:1+(i+1)*rows]...)
+				if err := os.WriteFile(filepath.Join(here, fmt.Sprintf("%d.csv", i)), bytes.Join(part, nil), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			proxy.Break.Store(how)
+			failures := 0
+			for _, bytes := range []int64{100, 3000, 5000, 6000, 7000, 8000, 10_000, 20_000} {
+				proxy.CutAfter.Store(bytes)
+				if err := app.worker.RunOnce(t.Context()); err != nil {
+					failures++
+				}
+			}
+			proxy.CutAfter.Store(0)
+			proxy.HangUpAll()
+			app.worker.Now = func() time.Time { return time.Now().Add(time.Hour) } // when what failed is due again
+			for range 4 {
+				if err := app.worker.RunOnce(t.Context()); err != nil {
+					t.Logf("once more: %v", err)
+				}
+			}
+			if failures == 0 {
+				t.Error("nothing broke, so that this shows nothing")
+			}
+			if uploads, conversions := countUploads(t, app), countConversions(t, app); uploads != files || conversions != files*rows {
+				t.Errorf("%d uploads and %d conversions were made of %d files with %d rows", uploads, conversions, files, files*rows)
+			}
+			for folder, want := range map[string]int{"work": 0, filepath.Join("processed", "*"): files, "results": files} {
+				if found, err := filepath.Glob(filepath.Join(here, folder, "*.csv")); err != nil || len(found) != want {
+					t.Errorf("%s holds %q, not %d files", folder, found, want)
+				}
+			}
+		})
 	}
 }
 

@@ -6,11 +6,11 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +18,10 @@ import (
 	"github.com/emersion/go-message/mail"
 
 	"calltally/conversion"
+	"calltally/ingest"
 	"calltally/ingest/folder"
 	"calltally/ingest/mailbox"
+	"calltally/ingest/sftp"
 	"calltally/report/reply"
 	"calltally/worker"
 )
@@ -42,6 +44,15 @@ type sourceConfig struct {
 	Settle       string `yaml:"settle"`
 	MaxBytes     int64  `yaml:"max_bytes"`
 	DryRun       bool   `yaml:"dry_run"`
+	// What follows is for SFTP.
+	KeyFile        string   `yaml:"key_file"`
+	PassphraseFile string   `yaml:"passphrase_file"`
+	Agent          bool     `yaml:"agent"`
+	KnownHosts     string   `yaml:"known_hosts"`
+	Fingerprints   []string `yaml:"fingerprints"`
+	// Done and Leave are for all places that files are dropped in.
+	Done  string `yaml:"done"`
+	Leave bool   `yaml:"leave"`
 	// Duplicates prevail over the account's rules, and its event types' over them.
 	Duplicates duplicatesConfig `yaml:"duplicates"`
 }
@@ -58,6 +69,7 @@ type repliesConfig struct {
 const (
 	kindIMAP   = "imap"
 	kindFolder = "folder"
+	kindSFTP   = "sftp"
 )
 
 // checkSources checks the sources without touching them.
@@ -125,12 +137,25 @@ func (c *config) checkSource(s *sourceConfig, at string) error {
 		if s.Path == "" {
 			return faultAt(at, "the folder has no path: name the folder that files are dropped in")
 		}
-		if s.Account == "" {
-			return faultAt(at, "the folder has no account: name the account that its files belong to")
+		return s.checkDrop(at)
+	case kindSFTP:
+		if _, err := c.sftpFolder(s, at); err != nil {
+			return err
 		}
-		return nil
+		return s.checkDrop(at)
 	}
-	return faultAt(at+".kind", "%q is not one of imap, folder", s.Kind)
+	return faultAt(at+".kind", "%q is not one of imap, folder, sftp", s.Kind)
+}
+
+// checkDrop checks what places that files are dropped in share.
+func (s *sourceConfig) checkDrop(at string) error {
+	if s.Account == "" {
+		return faultAt(at, "the folder has no account: name the account that its files belong to")
+	}
+	if s.Done != "" && (strings.Trim(s.Done, ".") == "" || strings.ContainsAny(s.Done, `/\`)) {
+		return faultAt(at+".done", "%q is not the ending of a file's name, such as .done", s.Done)
+	}
+	return nil
 }
 
 // takes is what the source's files hold.
@@ -138,17 +163,22 @@ func (s *sourceConfig) takes() conversion.Takes {
 	return conversion.Takes(cmp.Or(s.Takes, string(conversion.TakesConversions)))
 }
 
+// keysOf lists the settings that mean something for the sources of some kinds only.
+var keysOf = map[string][]string{
+	"url": {kindIMAP, kindSFTP}, "password": {kindIMAP, kindSFTP}, "password_file": {kindIMAP, kindSFTP},
+	"ca_file": {kindIMAP}, "folder": {kindIMAP}, "trust": {kindIMAP}, "idle": {kindIMAP}, "max_bytes": {kindIMAP},
+	"path":   {kindFolder},
+	"settle": {kindFolder, kindSFTP}, "done": {kindFolder, kindSFTP}, "leave": {kindFolder, kindSFTP},
+	"key_file": {kindSFTP}, "passphrase_file": {kindSFTP}, "agent": {kindSFTP}, "known_hosts": {kindSFTP}, "fingerprints": {kindSFTP},
+}
+
 // checkKeys refuses settings that mean nothing for the source's kind.
 func (s *sourceConfig) checkKeys(at string) error {
-	foreign := map[string]bool{"path": s.Path != "", "settle": s.Settle != ""}
-	if s.Kind == kindFolder {
-		foreign = map[string]bool{
-			"url": s.URL != "", "password": s.Password != "", "password_file": s.PasswordFile != "", "ca_file": s.CAFile != "",
-			"folder": s.Folder != "", "trust": s.Trust != "", "idle": s.Idle != nil, "max_bytes": s.MaxBytes != 0,
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(foreign)) {
-		if foreign[key] && (s.Kind == kindFolder || s.Kind == kindIMAP) {
+	fields := reflect.ValueOf(*s)
+	for i := range fields.NumField() {
+		key := fields.Type().Field(i).Tag.Get("yaml")
+		kinds, some := keysOf[key]
+		if some && !fields.Field(i).IsZero() && !slices.Contains(kinds, s.Kind) && slices.Contains([]string{kindIMAP, kindFolder, kindSFTP}, s.Kind) {
 			return faultAt(at+"."+key, "%s is no setting of a source of kind %s; take it out", key, s.Kind)
 		}
 	}
@@ -275,7 +305,6 @@ func (c *config) plans(log *slog.Logger) ([]worker.Plan, error) {
 }
 
 func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan, error) {
-	takes := s.takes()
 	every, settle, err := s.pace(at)
 	if err != nil {
 		return worker.Plan{}, err
@@ -285,37 +314,116 @@ func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan
 		return worker.Plan{}, err
 	}
 	planned := worker.Plan{Every: every, Duplicates: duplicates, DryRun: s.DryRun}
-	if s.Kind == kindFolder {
-		planned.Source = &folder.Folder{
-			Label: s.Name, Path: c.relative(s.Path), Account: s.Account, Takes: takes, Dialect: s.Dialect,
-			Settle: settle, Now: time.Now,
-		}
+	switch s.Kind {
+	case kindIMAP:
+		planned.Source, err = c.mailbox(s, at, log)
+		return planned, err
+	case kindFolder:
+		planned.Source = s.drop(folder.Folder(c.relative(s.Path)), settle)
 		return planned, nil
 	}
+	place, err := c.sftpFolder(s, at)
+	planned.Source = s.drop(place, settle)
+	return planned, err
+}
+
+// drop makes the source of a place that files are dropped in.
+func (s *sourceConfig) drop(place ingest.Place, settle time.Duration) *ingest.Drop {
+	return &ingest.Drop{
+		Label: s.Name, Place: place, Account: s.Account, Takes: s.takes(), Dialect: s.Dialect,
+		Settle: settle, Done: s.Done, Leave: s.Leave, Now: time.Now,
+	}
+}
+
+// mailbox makes the source of a mailbox.
+func (c *config) mailbox(s *sourceConfig, at string, log *slog.Logger) (*mailbox.Mailbox, error) {
 	server, err := c.mailServer(s.URL, s.Password, s.PasswordFile, s.CAFile, at, "imap")
 	if err != nil {
-		return worker.Plan{}, err
+		return nil, err
 	}
 	box := &mailbox.Mailbox{
-		Label: s.Name, Folder: cmp.Or(s.Folder, "INBOX"), Account: s.Account, Takes: takes, Dialect: s.Dialect,
+		Label: s.Name, Folder: cmp.Or(s.Folder, "INBOX"), Account: s.Account, Takes: s.takes(), Dialect: s.Dialect,
 		TrustRecipient: s.Trust == "recipient", MaxBytes: 70 << 20, Idle: s.Idle == nil || *s.Idle, Log: log,
 		Server: mailbox.Server{Address: server.address, TLS: server.tls, StartTLS: !server.secure, Plain: server.plain, User: server.user, Password: server.password},
 	}
 	if s.MaxBytes > 0 {
 		box.MaxBytes = s.MaxBytes
 	}
-	planned.Source = box
-	return planned, nil
+	return box, nil
+}
+
+// sftpFolder reads where an SFTP source is and how to get there, from a URL such as
+// sftp://acme@files.example/outgoing. A path that begins with /~/ begins where a login
+// does.
+func (c *config) sftpFolder(s *sourceConfig, at string) (*sftp.Folder, error) {
+	u, err := url.Parse(s.URL)
+	if err != nil || u.Host == "" || u.Scheme != "sftp" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, faultAt(at+".url", "%q is not an address such as sftp://acme@files.example/outgoing", s.URL)
+	}
+	if _, inURL := u.User.Password(); inURL {
+		return nil, faultAt(at+".url", "the address holds a password; put it in a file and name that with password_file")
+	}
+	if u.User.Username() == "" {
+		return nil, faultAt(at+".url", "the address names no user; write it as sftp://acme@files.example/outgoing")
+	}
+	f := &sftp.Folder{Address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "22")), User: u.User.Username(), Path: cmp.Or(u.Path, "/")}
+	if home, ok := strings.CutPrefix(u.Path, "/~"); ok {
+		f.Path = cmp.Or(strings.TrimPrefix(home, "/"), ".")
+	}
+	if f.Login, err = c.sftpLogin(s, at); err != nil {
+		return nil, err
+	}
+	switch {
+	case s.KnownHosts != "" && len(s.Fingerprints) > 0:
+		return nil, faultAt(at+".fingerprints", "the server is told by known_hosts or by fingerprints, not by both; take one out")
+	case len(s.Fingerprints) > 0:
+		f.Trusts, err = sftp.Fingerprints(s.Fingerprints...)
+		if err != nil {
+			return nil, faultAt(at+".fingerprints", "%v", err)
+		}
+	case s.KnownHosts != "":
+		f.Trusts, err = sftp.KnownHosts(c.relative(s.KnownHosts))
+		if err != nil {
+			return nil, faultAt(at+".known_hosts", "the known hosts can't be read: %v", err)
+		}
+	default:
+		return nil, faultAt(at, "nothing says which server is the right one: name a file with known_hosts, or the server's key with fingerprints")
+	}
+	return f, nil
+}
+
+// sftpLogin reads how to log in.
+func (c *config) sftpLogin(s *sourceConfig, at string) (login sftp.Login, err error) {
+	login = sftp.Login{KeyFile: c.relative(s.KeyFile), Password: s.Password}
+	if s.PasswordFile != "" {
+		if login.Password, err = c.secret(at+".password_file", s.PasswordFile); err != nil {
+			return login, err
+		}
+	}
+	if s.PassphraseFile != "" {
+		if login.Passphrase, err = c.secret(at+".passphrase_file", s.PassphraseFile); err != nil {
+			return login, err
+		}
+	}
+	if s.Agent {
+		if login.Agent = os.Getenv("SSH_AUTH_SOCK"); login.Agent == "" {
+			return login, faultAt(at+".agent", "no SSH agent runs: SSH_AUTH_SOCK is not set")
+		}
+	}
+	if login == (sftp.Login{}) {
+		return login, faultAt(at, "nothing says how to log in: set key_file, agent: true or password_file")
+	}
+	return login, nil
 }
 
 // pace reads how often a source is looked at, and how long a dropped file must
 // stay as it is.
 func (s *sourceConfig) pace(at string) (every, settle time.Duration, err error) {
-	usual := time.Minute
+	usual, still := time.Minute, 30*time.Second
 	if s.Kind == kindFolder {
-		usual = 10 * time.Second
+		usual, still = 10*time.Second, 2*time.Second
 	}
-	err = durations(at, []durationSetting{{"every", s.Every, usual, &every}, {"settle", s.Settle, 2 * time.Second, &settle}})
+	err = durations(at, []durationSetting{{"every", s.Every, usual, &every}, {"settle", s.Settle, still, &settle}})
 	if err == nil && every < time.Second {
 		err = faultAt(at+".every", "every must be at least 1s")
 	}
