@@ -22,6 +22,7 @@ type Account struct {
 	DateOrder   DateOrder
 	Dialect     string            // a dialect's name, or "auto"
 	Columns     map[string]string // the sender's column names → ours
+	Sheet       string            // of a workbook, the sheet to read; "" for the first that is shown
 	Addresses   []string          // upload addresses that belong to the account
 	Senders     []string          // who may upload by mail: addresses or patterns such as *@acme.example
 	ReportTo    []string

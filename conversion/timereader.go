@@ -38,6 +38,8 @@ type TimeReader struct {
 	Zone *time.Location
 	// Order is how dates with slashes are written; auto refuses those.
 	Order DateOrder
+	// From1904 says that day serials count from 1904, as in workbooks that began on a Mac.
+	From1904 bool
 }
 
 // Read reads a written time: 10-digit seconds and 13-digit milliseconds since
@@ -126,6 +128,9 @@ func (r TimeReader) readSerial(days float64) (When, error) {
 	const epoch, second = 25569, 86400 // 1 January 1970; seconds a day
 	if days == float64(int64(days)) {
 		return When{}, fmt.Errorf("%w: a date without a time of day", ErrTimeInvalid)
+	}
+	if r.From1904 {
+		days += 1462
 	}
 	at := time.Unix(int64((days-epoch)*second+0.5), 0).UTC()
 	return r.place(clock{

@@ -80,6 +80,9 @@ type ReportDue struct {
 	MadeAt Millis
 }
 
+// Workbook is the encoding of a file that was a workbook.
+const Workbook = "xlsx"
+
 // Reading is how a file was read, reported back to its sender.
 type Reading struct {
 	Dialect string

@@ -45,7 +45,6 @@ var magics = []struct {
 	code   conversion.Code
 	what   string
 }{
-	{"PK\x03\x04", conversion.NotATable, "an Excel workbook or a ZIP archive. Open it and save the sheet as “CSV UTF-8”"},
 	{"\xD0\xCF\x11\xE0", conversion.NotATable, "an old or password-protected Office document. Open it and save the sheet as “CSV UTF-8”"},
 	{"\x1F\x8B", conversion.ArchiveUnsafe, "a gzip archive inside another one. Unpack it and send the CSV inside"},
 	{"%PDF", conversion.NotATable, "a PDF document. Send the table it shows as CSV"},

@@ -68,6 +68,8 @@ func (t *Table) readParameters(text string) *conversion.Refusal {
 				return conversion.Refuse(conversion.TimeZoneMissing, "Line %d names a time zone that we don't know: %v.", t.headerLine, err)
 			}
 			t.times.Zone = zone
+		case "days":
+			t.times.From1904 = value == "1904"
 		case "dateorder":
 			t.declaredOrder = conversion.DateOrder(strings.ToLower(value))
 		case "wholeids":

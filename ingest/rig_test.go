@@ -196,3 +196,12 @@ func toTheSecond(t testing.TB, text string) conversion.When {
 	t.Helper()
 	return conversion.When{First: conversion.Span{From: utc(t, text), To: utc(t, text) + 999}}
 }
+
+func contentOf(d *ingest.Delivery) ([]byte, error) {
+	in, err := d.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	return io.ReadAll(in)
+}

@@ -202,6 +202,9 @@ func (t *Table) Preamble(ctx context.Context, wanted func(line int) bool) (strin
 	if zone := t.times.Zone; zone != nil && zone != t.settings.Account.Zone {
 		said = append(said, "TimeZone="+zone.String())
 	}
+	if t.times.From1904 {
+		said = append(said, "Days=1904")
+	}
 	ordered := t.Reading.DateOrder != "" && t.settings.Account.DateOrder != t.Reading.DateOrder
 	if ordered || len(t.intactIDs) > 0 {
 		few, err := t.evidenceOf(ctx, wanted)

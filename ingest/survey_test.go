@@ -484,8 +484,8 @@ func TestRefusals(t *testing.T) {
 		},
 
 		{
-			name: "an Excel workbook or a ZIP archive", content: "PK\x03\x04\x14\x00\x06\x00", code: conversion.NotATable,
-			sentence: "The file is an Excel workbook or a ZIP archive. Open it and save the sheet as “CSV UTF-8”.",
+			name: "the beginning of a workbook", content: "PK\x03\x04\x14\x00\x06\x00", code: conversion.NotATable,
+			sentence: "The file is damaged or was cut short. Send it again.",
 		},
 		{
 			name: "an old Excel workbook", content: "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", code: conversion.NotATable,

@@ -82,14 +82,20 @@ func Survey(ctx context.Context, open Opener, settings Settings) (*Table, *conve
 
 // look finds out what the file's bytes are, before anything is read of them.
 func (t *Table) look(open Opener) (*conversion.Refusal, error) {
-	inside, shift, notes, refusal, err := unpack(open, t.settings)
-	if refusal != nil || err != nil {
-		return refusal, err
-	}
-	t.shift, t.Reading.Notes = shift, notes
-	t.text, refusal, err = inspect(inside)
+	inside, refusal, err := unpack(open, t.settings)
 	if err != nil {
 		return damaged(err)
+	}
+	if refusal != nil {
+		return refusal, nil
+	}
+	t.shift, t.Reading.Notes, t.times.From1904 = inside.shift, inside.notes, inside.from1904
+	t.text, refusal, err = inspect(inside.open)
+	if err != nil {
+		return damaged(err)
+	}
+	if inside.workbook && refusal == nil {
+		t.text.encoding = conversion.Workbook
 	}
 	return refusal, nil
 }

@@ -16,36 +16,78 @@ import (
 	"calltally/conversion"
 )
 
-// unpack finds out what a file's bytes are packed in, and returns how to read what
-// is inside: a gzip archive, and a call log of JSON lines. Notes say so; shift is
-// how many lines the table has more than the file.
-func unpack(open Opener, settings Settings) (inside Opener, shift int, notes []string, refusal *conversion.Refusal, err error) {
-	zipped, err := begins(open, "\x1F\x8B")
+// contents are a file's bytes, out of what they were packed in.
+type contents struct {
+	open     Opener
+	notes    []string // of how they were packed
+	shift    int      // how many lines the table has more than the file
+	workbook bool     // it is a sheet of one
+	// from1904 says that day serials count from 1904.
+	from1904 bool
+}
+
+// unpack finds out what a file's bytes are packed in, and how to read what is inside: a
+// gzip archive, a workbook, and a call log of JSON lines.
+func unpack(open Opener, settings Settings) (*contents, *conversion.Refusal, error) {
+	c := &contents{open: open}
+	for _, step := range []func(Settings) (*conversion.Refusal, error){c.gunzip, c.openWorkbook, c.readObjects} {
+		if refusal, err := step(settings); refusal != nil || err != nil {
+			return nil, refusal, err
+		}
+	}
+	return c, nil, nil
+}
+
+func (c *contents) note(sentence string) { c.notes = append(c.notes, sentence) }
+
+// gunzip unpacks a gzip archive.
+func (c *contents) gunzip(settings Settings) (*conversion.Refusal, error) {
+	zipped, err := begins(c.open, "\x1F\x8B")
+	if err != nil || !zipped {
+		return nil, err
+	}
+	c.open = gunzipped(c.open, settings.Limits.Bytes)
+	c.note("The file was unpacked from a gzip archive.")
+	return nil, nil
+}
+
+// openWorkbook opens a workbook's sheet as a table.
+func (c *contents) openWorkbook(settings Settings) (*conversion.Refusal, error) {
+	zipped, err := begins(c.open, "PK\x03\x04")
 	if err != nil {
-		return nil, 0, nil, nil, err
+		return damaged(err)
 	}
-	if zipped {
-		open = gunzipped(open, settings.Limits.Bytes)
-		notes = append(notes, "The file was unpacked from a gzip archive.")
+	if !zipped {
+		return nil, nil
 	}
-	lines := false
-	if settings.Takes == conversion.TakesCalls {
-		if lines, err = begins(open, "{"); err != nil {
-			refusal, err = damaged(err)
-			return nil, 0, nil, refusal, err
-		}
+	book, refusal, err := readWorkbook(c.open, settings)
+	if refusal != nil || err != nil {
+		return refusal, err
 	}
-	if !lines {
-		return open, 0, notes, nil, nil
+	c.open, c.workbook, c.from1904 = book.table, true, book.from1904
+	c.note(book.note())
+	return nil, nil
+}
+
+// readObjects reads a call log of JSON lines as a table.
+func (c *contents) readObjects(settings Settings) (*conversion.Refusal, error) {
+	if settings.Takes != conversion.TakesCalls {
+		return nil, nil
 	}
-	columns, refusal, err := jsonColumns(open, settings.Limits.Columns)
-	if err != nil || refusal != nil {
-		if err != nil {
-			refusal, err = damaged(err)
-		}
-		return nil, 0, nil, refusal, err
+	lines, err := begins(c.open, "{")
+	if err != nil || !lines {
+		return nil, err
 	}
-	return jsonTable(open, columns), 1, append(notes, "The file is JSON lines: each line is one call."), nil, nil
+	columns, refusal, err := jsonColumns(c.open, settings.Limits.Columns)
+	if err != nil {
+		return damaged(err)
+	}
+	if refusal != nil {
+		return refusal, nil
+	}
+	c.open, c.shift = jsonTable(c.open, columns), 1
+	c.note("The file is JSON lines: each line is one call.")
+	return nil, nil
 }
 
 // begins reports whether a file's first bytes, blanks and a byte order mark

@@ -170,7 +170,7 @@ func IsFix(upload string) bool {
 // Stem is what an upload's report files are named by: its name without what says
 // that it is a table, or that it answers an earlier report.
 func Stem(upload string) string {
-	for _, extension := range []string{".gz", ".csv", ".txt", ".tsv", ".json", ".jsonl", ".fix"} {
+	for _, extension := range []string{".gz", ".csv", ".txt", ".tsv", ".xlsx", ".xlsm", ".json", ".jsonl", ".fix"} {
 		if len(upload) > len(extension) && strings.EqualFold(upload[len(upload)-len(extension):], extension) {
 			upload = upload[:len(upload)-len(extension)]
 		}

@@ -102,6 +102,9 @@ func (v view) Read() string {
 		dialect += " (told by " + reading.Why + ")"
 	}
 	parts := []string{dialect, delimiterName(reading.Delimiter), reading.Encoding}
+	if reading.Encoding == conversion.Workbook {
+		parts = []string{dialect, "a workbook"}
+	}
 	if reading.Zone != "" {
 		parts = append(parts, "times in "+reading.Zone)
 	}

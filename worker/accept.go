@@ -48,16 +48,35 @@ func (w *Worker) acceptAll(ctx context.Context, source ingest.Source, accepted f
 		},
 	}
 	for delivery, err := range source.Deliveries(ctx) {
+		if err == nil {
+			err = w.Members(ctx, delivery, func(d *ingest.Delivery) error {
+				accept.add(d, !d.AtHand)
+				return nil
+			})
+		}
 		if err != nil {
 			accept.failures = append(accept.failures, named(err))
-		} else {
-			accept.add(delivery, !delivery.AtHand)
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	return accept.close(nil)
+}
+
+// Members calls each for the files of an archive as deliveries of their own, and for any
+// other delivery, as it is.
+func (w *Worker) Members(ctx context.Context, d *ingest.Delivery, each func(*ingest.Delivery) error) error {
+	if d.Known {
+		upload, err := w.Store.Delivered(ctx, d.Source, d.Origin)
+		if err != nil {
+			return err
+		}
+		if upload != nil {
+			return each(d)
+		}
+	}
+	return ingest.Members(ctx, d, w.limits(), each)
 }
 
 // Accept makes a delivery ours: it finds the account, stores the bytes, reads

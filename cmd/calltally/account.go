@@ -24,6 +24,7 @@ type accountConfig struct {
 	DateOrder       string            `yaml:"date_order"`
 	Dialect         string            `yaml:"dialect"`
 	Columns         map[string]string `yaml:"columns"`
+	Sheet           string            `yaml:"sheet"`
 	Addresses       []string          `yaml:"addresses"`
 	Senders         []string          `yaml:"senders"`
 	ReportTo        []string          `yaml:"report_to"`
@@ -76,7 +77,7 @@ func (a *accountConfig) account(at, zone string) (*conversion.Account, error) {
 		return nil, faultAt(at, "the account has no id: give it one, such as id: \"23\"")
 	}
 	account := &conversion.Account{
-		ID: a.ID, Name: a.Name, Region: strings.ToUpper(a.Region), Columns: a.Columns, Addresses: a.Addresses, Senders: a.Senders, ReportTo: a.ReportTo,
+		ID: a.ID, Name: a.Name, Region: strings.ToUpper(a.Region), Columns: a.Columns, Sheet: a.Sheet, Addresses: a.Addresses, Senders: a.Senders, ReportTo: a.ReportTo,
 		NegativeAmounts: a.NegativeAmounts, ErrorLimit: a.ErrorLimit, Dialect: a.Dialect, DecimalMark: '.', DryRunAddresses: a.DryRunAddresses,
 	}
 	for _, step := range []func(string, *conversion.Account) error{

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"calltally/conversion"
+	"calltally/ingest"
 )
 
 type callsCommand struct {
@@ -43,8 +44,14 @@ func (c *callsImportCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
+	return eachFile(g.ctx, app.worker, commandLineDelivery(c.File, account.ID, conversion.TakesCalls, c.Dialect, true), func(d *ingest.Delivery) error {
+		return importFile(g, app, d)
+	})
+}
+
+func importFile(g *globals, app *app, d *ingest.Delivery) error {
 	bar := g.progress(app.worker)
-	upload, err := app.worker.Accept(g.ctx, commandLineDelivery(c.File, account.ID, conversion.TakesCalls, c.Dialect, true))
+	upload, err := app.worker.Accept(g.ctx, d)
 	var tally conversion.CallsTally
 	if err == nil && upload.Refusal == nil {
 		tally, err = app.worker.ImportCalls(g.ctx, upload)

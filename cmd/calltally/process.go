@@ -24,7 +24,7 @@ import (
 )
 
 type processCommand struct {
-	File    string `arg:"" help:"The file to decide."`
+	File    string `arg:"" help:"The file to decide; of a ZIP archive, each of its files."`
 	Account string `help:"The account it belongs to; not needed if there is only one." placeholder:"ID"`
 	Dialect string `help:"How its columns are named, if not as the account says." placeholder:"NAME"`
 	DryRun  bool   `help:"Show what would happen and change nothing."`
@@ -50,8 +50,35 @@ func (c *processCommand) Run(g *globals) error {
 }
 
 func (c *processCommand) process(g *globals, w *worker.Worker, account *conversion.Account) error {
+	return eachFile(g.ctx, w, commandLineDelivery(c.File, account.ID, conversion.TakesConversions, c.Dialect, c.Again), func(d *ingest.Delivery) error {
+		return c.processFile(g, w, d)
+	})
+}
+
+// eachFile does something with a file, or with each of those in an archive. That one is
+// refused, or has rows that are rejected, ends none of the others.
+func eachFile(ctx context.Context, w *worker.Worker, d *ingest.Delivery, do func(*ingest.Delivery) error) error {
+	var worst error
+	err := w.Members(ctx, d, func(d *ingest.Delivery) error {
+		err := do(d)
+		switch {
+		case errors.Is(err, errRefused), errors.Is(err, errRejected) && worst == nil:
+			worst = err
+			return nil
+		case errors.Is(err, errRejected):
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return worst
+}
+
+func (c *processCommand) processFile(g *globals, w *worker.Worker, d *ingest.Delivery) error {
 	bar := g.progress(w)
-	upload, err := w.Accept(g.ctx, commandLineDelivery(c.File, account.ID, conversion.TakesConversions, c.Dialect, c.Again))
+	upload, err := w.Accept(g.ctx, d)
 	if err == nil {
 		upload, err = decided(g.ctx, w, upload)
 	}

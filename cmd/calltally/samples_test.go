@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"calltally/conversion"
+	"calltally/ingest"
 	"calltally/report"
 )
 
@@ -103,10 +104,13 @@ func deliverSample(t *testing.T, app *app, file string) {
 	}
 	delivery := commandLineDelivery(file, account, takes, "", false)
 	delivery.Source = "samples"
-	upload, err := app.worker.Accept(t.Context(), delivery)
-	if err == nil && upload.State != conversion.Refused {
-		err = app.worker.Decide(t.Context(), upload)
-	}
+	err := app.worker.Members(t.Context(), delivery, func(d *ingest.Delivery) error {
+		upload, err := app.worker.Accept(t.Context(), d)
+		if err == nil && upload.State != conversion.Refused {
+			err = app.worker.Decide(t.Context(), upload)
+		}
+		return err
+	})
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}

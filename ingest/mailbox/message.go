@@ -91,7 +91,7 @@ func noFile(err error, w *walker) *conversion.Refusal {
 	case err != nil:
 		return conversion.Refuse(conversion.NoAttachment, "The mail is damaged and no file could be found in it. Send the file again as an attachment.")
 	}
-	return conversion.Refuse(conversion.NoAttachment, "The mail has no attached file. Attach the CSV file; text in the mail itself and links are not read.")
+	return conversion.Refuse(conversion.NoAttachment, "The mail has no attached file%s", w.hints.cure())
 }
 
 // walker walks over a mail's parts.
@@ -99,6 +99,7 @@ type walker struct {
 	spool     string
 	parts     int
 	encrypted bool
+	hints     hints
 	tables    []file // attachments that look like tables
 	reports   []file // those with the name of a results file of ours
 	others    []file // attachments of other kinds
@@ -192,6 +193,10 @@ func (w *walker) leaf(e *message.Entity, kind string, encoding error) error {
 	table := !exchangeText.MatchString(name) && (slices.Contains(tableTypes, kind) || slices.Contains(tableExtensions, extension) ||
 		attached && kind == "text/plain" || (attached || !w.encrypted) && kind == "application/octet-stream" && extension == "") && kind != "application/applefile"
 	ornament := slices.ContainsFunc(ornaments, func(start string) bool { return strings.HasPrefix(kind, start) }) || slices.Contains([]string{".vcf", ".ics", ".p7s", ".asc"}, extension) && !w.encrypted
+	if !attached && strings.HasPrefix(kind, "text/") && !table {
+		w.hints.look(e.Body)
+		return nil
+	}
 	if !table && (!attached || ornament) {
 		return nil
 	}
@@ -203,6 +208,9 @@ func (w *walker) leaf(e *message.Entity, kind string, encoding error) error {
 	if refusal != nil {
 		f.refusal = refusal
 	}
+	if isTNEF(kind, name) {
+		f.refusal = conversion.Refuse(conversion.NotATable, "The mail came in Outlook's own format, which hides what is attached in %s. In Outlook, choose HTML or plain text as the mail's format, and send it again.", f.name)
+	}
 	switch {
 	case isOwnResults(name):
 		w.reports = append(w.reports, f)
@@ -212,6 +220,11 @@ func (w *walker) leaf(e *message.Entity, kind string, encoding error) error {
 		w.others = append(w.others, f)
 	}
 	return nil
+}
+
+// isTNEF reports whether a part is what Outlook packs its attachments in for other Outlooks.
+func isTNEF(kind, name string) bool {
+	return kind == "application/ms-tnef" || kind == "application/vnd.ms-tnef" || strings.EqualFold(name, "winmail.dat")
 }
 
 // decoded returns a part's content where the mail library could not tell the
