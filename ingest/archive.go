@@ -28,14 +28,14 @@ func Members(ctx context.Context, d *Delivery, limits Limits, each func(*Deliver
 	}
 	zipped, err := begins(d.Open, "PK\x03\x04")
 	if err != nil {
-		return err
+		return fmt.Errorf("read %s: %w", d.Name, err)
 	}
 	if !zipped {
 		return each(d)
 	}
 	archive, refusal, err := openArchive(d.Open, limits)
 	if err != nil {
-		return err
+		return fmt.Errorf("read %s: %w", d.Name, err)
 	}
 	defer archive.Close()
 	if refusal != nil {
