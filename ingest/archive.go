@@ -35,7 +35,7 @@ func Members(ctx context.Context, d *Delivery, limits Limits, each func(*Deliver
 	}
 	archive, refusal, err := openArchive(d.Open, limits)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", d.Name, err)
+		return fmt.Errorf("read %s: %w", d.Name, errors.Join(err, archive.Close()))
 	}
 	defer archive.Close()
 	if refusal != nil {

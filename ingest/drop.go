@@ -361,6 +361,13 @@ func (d *Drop) PutReport(ctx context.Context, name string, write func(io.Writer)
 	return files.Sync(resultsFolder)
 }
 
+// Close ends what the place keeps open.
+func (d *Drop) Close() {
+	if place, ok := d.Place.(interface{ Close() }); ok {
+		place.Close()
+	}
+}
+
 // Probe looks at the folder, for checks.
 func (d *Drop) Probe(ctx context.Context) (string, error) {
 	files, err := d.open(ctx)

@@ -21,6 +21,7 @@ type Digest struct {
 	Standstills []conversion.Standstill
 	Paid        []conversion.Paid
 	Polls       []conversion.Poll
+	Alarms      []string // sentences on what needs a hand soon
 	// Names are the accounts' names by their ids.
 	Names map[string]string
 }
@@ -141,7 +142,10 @@ var digestText = template.Must(template.New("digest").Funcs(template.FuncMap{
 }).Parse(`{{.Headline}}
 
 {{.Period}}
-{{if .Activity}}
+{{range .Alarms}}
+{{wrap 78 0 .}}
+{{end}}
+{{- if .Activity}}
 {{line .Header}}
 {{- range .Activity}}
 {{line ($.Columns .)}}
@@ -175,6 +179,9 @@ Sources last read
 
 var digestHTML = htmltemplate.Must(htmltemplate.New("digest").Parse(pageBegin + `<div style="color:#5b6670;padding-top:6px;font-size:14px;">{{.Period}}</div>
 </td></tr>
+{{- range .Alarms}}
+<tr><td style="padding:14px 28px 0 28px;"><div style="border-left:4px solid #c98a00;background:#fdf8ec;padding:8px 12px;">{{.}}</div></td></tr>
+{{- end}}
 <tr><td style="padding:14px 28px 4px 28px;">
 {{- if .Activity}}
 <table width="100%" cellpadding="0" cellspacing="0" style="border-collapse:collapse;font-size:14px;">

@@ -38,6 +38,7 @@ func busyNight() *report.Digest {
 			{Account: "23", Source: "drop", Files: 3, Rows: 1_203, Sought: 1_200, Matched: 1_131, Tally: tally(1_203, map[conversion.Verdict]int{conversion.Created: 1_131, conversion.Waiting: 60, conversion.Rejected: 12})},
 			{Account: "24", Source: "a source with a long name", Files: 1, Rows: 5, Tally: tally(5, map[conversion.Verdict]int{conversion.Created: 5})},
 		},
+		Alarms:      []string{"The grant office lapses on 12 April 2026: make a new client secret, and put it into client_secret_file and its day into secret_expires."},
 		Standstills: []conversion.Standstill{{Account: "23", Rows: 74, Oldest: at(9)}},
 		Paid: []conversion.Paid{
 			{Account: "23", Paid: conversion.Cents(1_234_567, "USD"), Pending: conversion.Cents(5_000, "USD")},

@@ -18,6 +18,11 @@ const digestJob = "digest"
 // Nightly decides again the rows that wait for their call, sends what is due, and
 // then a digest. A digest that could not be sent is made up for by the next one.
 func (w *Worker) Nightly(ctx context.Context) error {
+	if w.Alarms != nil {
+		for _, alarm := range w.Alarms() {
+			w.Log.Warn(alarm)
+		}
+	}
 	return errors.Join(w.Reconcile(ctx, ""), w.ReplyAll(ctx), w.SendDigest(ctx))
 }
 
@@ -53,6 +58,9 @@ func (w *Worker) SendDigest(ctx context.Context) error {
 // digest gathers what came after from and not after to.
 func (w *Worker) digest(ctx context.Context, from, to time.Time) (*report.Digest, error) {
 	d := &report.Digest{From: from, To: to, Zone: w.Zone, Names: map[string]string{}}
+	if w.Alarms != nil {
+		d.Alarms = w.Alarms()
+	}
 	for _, a := range w.Accounts {
 		d.Names[a.ID] = a.Name
 	}

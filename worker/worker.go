@@ -92,7 +92,9 @@ type Worker struct {
 	// DigestTo are told every night what came; Zone is whose clock they go by.
 	DigestTo []string
 	Zone     *time.Location
-	Limits   ingest.Limits
+	// Alarms are sentences on what needs a hand soon; nil if nothing ever does.
+	Alarms func() []string
+	Limits ingest.Limits
 	// ChunkRows is how many rows are decided in one transaction; 0 = 131,072.
 	ChunkRows int
 	// ReadRows is how many rows are read, matched and settled at a time; 0 = 8,192.

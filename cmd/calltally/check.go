@@ -71,6 +71,10 @@ func (a *app) checkAll(ctx context.Context) []checked {
 		{Name: "config", Where: a.config.file, OK: true, Answer: conversion.Count(len(a.worker.Accounts), "account") + ", " + conversion.Count(len(a.worker.Plans), "source")},
 		try("store", a.store.String(), func() (string, error) { return a.store.Check(ctx) }),
 	}
+	for i := range a.config.Grants {
+		g := a.config.granted[a.config.Grants[i].Name]
+		all = append(all, try("grant "+g.name, g.client.Endpoint.TokenURL, func() (string, error) { return g.probe(ctx) }))
+	}
 	for i, plan := range a.worker.Plans {
 		settings := a.config.Sources[i]
 		prober, ok := plan.Source.(interface {
@@ -111,6 +115,7 @@ func cureFor(err error) string {
 		{"connection refused", "Nothing listens there: check host and port, and that the server runs."},
 		{"no such host", "The host name is not known: check its spelling and the DNS."},
 		{"certificate", "The server's certificate is not trusted: check the host name, or name its CA with ca_file."},
+		{"access token was refused", "The mailbox doesn't take the grant: check that its owner gave it, and that the mailbox lets programs in (IMAP, authenticated SMTP)."},
 		{"authenticat", "The login was refused: check user and password; many providers want an app password."},
 		{"log in", "The login was refused: check user and password; many providers want an app password."},
 		{"no such file", "The folder is not there: make it, or correct the path."},

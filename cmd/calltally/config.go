@@ -28,13 +28,15 @@ type config struct {
 	Store     string          `yaml:"store"`
 	TimeZone  string          `yaml:"time_zone"`
 	Accounts  []accountConfig `yaml:"accounts"`
+	Grants    []grantConfig   `yaml:"grants"`
 	Sources   []sourceConfig  `yaml:"sources"`
 	Replies   *repliesConfig  `yaml:"replies"`
 	Reconcile *reconcileJob   `yaml:"reconcile"`
 	Limits    limitsConfig    `yaml:"limits"`
 
-	file string
-	text []byte
+	file    string
+	text    []byte
+	granted map[string]*grant // by name
 }
 
 type reconcileJob struct {
@@ -86,6 +88,9 @@ func parseConfig(file string, text []byte) (*config, error) {
 		return nil, c.at(faultAt("$", "accounts is missing: at least one account is needed, with an id"))
 	}
 	if _, err := c.accounts(); err != nil {
+		return nil, err
+	}
+	if err := c.checkGrants(); err != nil {
 		return nil, err
 	}
 	if err := c.checkSources(); err != nil {

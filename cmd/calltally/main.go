@@ -68,6 +68,7 @@ type commands struct {
 	Reconcile   reconcileCommand   `cmd:"" help:"Decide again the rows that wait for their call."`
 	Verify      verifyCommand      `cmd:"" help:"Prove that every conversion equals the sum of its changes."`
 	Check       checkCommand       `cmd:"" help:"Check the configuration and try every source, store and relay."`
+	Authorize   authorizeCommand   `cmd:"" help:"Have a mailbox's owner grant the right to it."`
 	Init        initCommand        `cmd:"" help:"Write a commented configuration to start from."`
 	Demo        demoCommand        `cmd:"" help:"Show the whole job on this machine, with nothing installed."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`

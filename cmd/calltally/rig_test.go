@@ -23,6 +23,7 @@ import (
 
 	"calltally/conversion"
 	"calltally/ingest"
+	"calltally/ingest/mailbox"
 	"calltally/ingest/sftp"
 	"calltally/scripts/rig"
 )
@@ -43,12 +44,15 @@ func newParties(t *testing.T) mailParties {
 	return mailParties{caFile: ca, uploads: "box-u" + id + "@rig.test", sender: "box-s" + id + "@rig.test", address: "box-u" + id + "+acme@rig.test"}
 }
 
-// config writes a configuration whose mailbox is reached at an IMAP address.
+// config is a configuration whose mailbox is reached at an IMAP address.
 func (p mailParties) config(t *testing.T, imapURL, more string) *config {
 	t.Helper()
-	dir := t.TempDir()
+	return configOf(t, p.settings(imapURL, more))
+}
+
+func (p mailParties) settings(imapURL, more string) string {
 	login := url.User(p.uploads).String()
-	text := fmt.Sprintf(`
+	return fmt.Sprintf(`
 store: calltally.db
 time_zone: America/New_York
 accounts:
@@ -66,7 +70,12 @@ sources:
 %s
 replies: {smtp: "smtps://%s@%s", password: %s, ca_file: %s, from: "Uploads <%s>"}
 `, p.address, p.sender, p.sender, fmt.Sprintf(imapURL, login), rig.Password, p.caFile, more, login, rig.SMTPS, rig.Password, p.caFile, p.uploads)
-	file := filepath.Join(dir, "calltally.yaml")
+}
+
+// configOf reads a configuration from a file of its own.
+func configOf(t *testing.T, text string) *config {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "calltally.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -244,6 +253,89 @@ func TestRigMailIsAnsweredInItsThreadWithinSeconds(t *testing.T) {
 	}
 	uploads := p.open(t, p.uploads)
 	eventually(t, "the mail is put away", 5*time.Second, func() bool { return uploads.count("Processed") == 1 && uploads.count("INBOX") == 0 })
+}
+
+// A mailbox and a relay are let in by access tokens, whichever mechanism the server has; one
+// grant serves both.
+func TestRigMailByAGrant(t *testing.T) {
+	for _, to := range []string{grantToUser, grantToApp} {
+		t.Run(to, func(t *testing.T) {
+			p := newParties(t)
+			provider := rig.NewProvider(t, p.uploads)
+			c := configOf(t, strings.ReplaceAll(p.settings(secureIMAP, ""), "password: "+rig.Password, "grant: rig")+fmt.Sprintf(
+				"grants: [{name: rig, provider: other, to: %s, client_id: calltally, client_secret: %s, token_url: \"%s/token\"}]\n", to, rig.Secret, provider.URL))
+			if to == grantToUser {
+				g := c.granted["rig"]
+				g.held.RefreshToken = provider.Refresh()
+				if err := g.write(); err != nil {
+					t.Fatal(err)
+				}
+				g.held = kept{}
+			}
+			app := startApp(t, c)
+			importTestCalls(t, app, 3)
+			p.send(t, "Orders", "orders.csv", testUpload(3, 1))
+			uploads := p.open(t, p.uploads)
+			eventually(t, "the mail arrives", 5*time.Second, func() bool { return uploads.count("INBOX") == 1 })
+			if err := app.worker.RunOnce(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if reply := nextAnswer(t, p.open(t, p.sender)); !strings.HasPrefix(reply.text, "3 rows: 3 created\n") {
+				t.Errorf("the reply says %q", reply.text)
+			}
+			for _, one := range app.checkAll(t.Context()) {
+				if !one.OK {
+					t.Errorf("%s: %s", one.Name, one.Answer)
+				}
+			}
+			if asked := provider.Asked(); len(asked) != 1 {
+				t.Errorf("tokens were asked for %d times: %v", len(asked), asked)
+			}
+		})
+	}
+}
+
+// Servers that have only the newer mechanism are logged in to by that.
+func TestRigOAuthBearer(t *testing.T) {
+	p := newParties(t)
+	provider := rig.NewProvider(t, p.uploads)
+	login := bearerLogin(p.uploads, grantFrom(t, provider, ", to: app"))
+	for way, offered := range map[string]string{"the newer": sasl.OAuthBearer, "the older": xoauth2, "neither": "PLAIN"} {
+		t.Run(way, func(t *testing.T) {
+			box := &mailbox.Mailbox{Folder: "INBOX", Log: slog.New(slog.DiscardHandler), Server: mailbox.Server{
+				Address: rig.IMAPS, TLS: rig.TLS(t), User: p.uploads,
+				Login: func(ctx context.Context, offers func(string) bool) (sasl.Client, error) {
+					return login(ctx, func(mechanism string) bool { return mechanism == offered && offers(mechanism) })
+				},
+			}}
+			_, err := box.Probe(t.Context())
+			if way == "neither" != (err != nil && strings.Contains(err.Error(), "it offers neither XOAUTH2 nor OAUTHBEARER")) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A server that doesn't take a token says why, and nothing waits for more of it.
+func TestRigATokenThatIsNotTaken(t *testing.T) {
+	p := newParties(t)
+	provider := rig.NewProvider(t, "somebody-else@rig.test")
+	c := configOf(t, strings.ReplaceAll(p.settings(secureIMAP, ""), "password: "+rig.Password, "grant: rig")+fmt.Sprintf(
+		"grants: [{name: rig, provider: other, to: app, client_id: calltally, client_secret: %s, token_url: \"%s/token\"}]\n", rig.Secret, provider.URL))
+	provider.Lifetime = -time.Hour // the server finds it expired
+	app := startApp(t, c)
+	failed := 0
+	for _, one := range app.checkAll(t.Context()) {
+		if strings.HasPrefix(one.Name, "source") || one.Name == "replies" {
+			failed++
+			if one.OK || !strings.Contains(one.Answer, "the access token was refused") || !strings.Contains(one.Cure, "doesn't take the grant") || strings.Contains(one.Answer, "rig.somebody") {
+				t.Errorf("%s: %s → %s", one.Name, one.Answer, one.Cure)
+			}
+		}
+	}
+	if failed != 2 {
+		t.Errorf("%d checks of mail", failed)
+	}
 }
 
 func TestRigARefusedMailIsAnsweredAndPutAside(t *testing.T) {

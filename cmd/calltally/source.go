@@ -32,6 +32,7 @@ type sourceConfig struct {
 	URL          string `yaml:"url"`
 	PasswordFile string `yaml:"password_file"`
 	Password     string `yaml:"password"`
+	Grant        string `yaml:"grant"`
 	CAFile       string `yaml:"ca_file"`
 	Folder       string `yaml:"folder"`
 	Path         string `yaml:"path"`
@@ -61,6 +62,7 @@ type repliesConfig struct {
 	SMTP         string `yaml:"smtp"`
 	PasswordFile string `yaml:"password_file"`
 	Password     string `yaml:"password"`
+	Grant        string `yaml:"grant"`
 	CAFile       string `yaml:"ca_file"`
 	From         string `yaml:"from"`
 	Results      string `yaml:"results"`
@@ -131,7 +133,7 @@ func (c *config) checkSource(s *sourceConfig, at string) error {
 		if s.Trust != "" && s.Trust != "recipient" {
 			return faultAt(at+".trust", "%q is not recipient, the only way to trust senders so far", s.Trust)
 		}
-		_, err := c.mailServer(s.URL, s.Password, s.PasswordFile, s.CAFile, at, "imap")
+		_, err := c.mailServer(s.mail(at))
 		return err
 	case kindFolder:
 		if s.Path == "" {
@@ -166,7 +168,7 @@ func (s *sourceConfig) takes() conversion.Takes {
 // keysOf lists the settings that mean something for the sources of some kinds only.
 var keysOf = map[string][]string{
 	"url": {kindIMAP, kindSFTP}, "password": {kindIMAP, kindSFTP}, "password_file": {kindIMAP, kindSFTP},
-	"ca_file": {kindIMAP}, "folder": {kindIMAP}, "trust": {kindIMAP}, "idle": {kindIMAP}, "max_bytes": {kindIMAP},
+	"grant": {kindIMAP}, "ca_file": {kindIMAP}, "folder": {kindIMAP}, "trust": {kindIMAP}, "idle": {kindIMAP}, "max_bytes": {kindIMAP},
 	"path":   {kindFolder},
 	"settle": {kindFolder, kindSFTP}, "done": {kindFolder, kindSFTP}, "leave": {kindFolder, kindSFTP},
 	"key_file": {kindSFTP}, "passphrase_file": {kindSFTP}, "agent": {kindSFTP}, "known_hosts": {kindSFTP}, "fingerprints": {kindSFTP},
@@ -205,24 +207,36 @@ type mailServer struct {
 	secure         bool // TLS from the start
 	plain          bool // no TLS: loopback only
 	tls            *tls.Config
+	login          mailLogin // by a grant; nil for a password
 }
 
-// mailServer reads a mail server's settings. scheme is imap or smtp; with an s
-// it means TLS from the start, without it STARTTLS. A server on this machine may
-// go without TLS.
-func (c *config) mailServer(text, password, passwordFile, caFile, at, scheme string) (*mailServer, error) {
+// mailSettings are what is set of a mail server. scheme is imap or smtp.
+type mailSettings struct {
+	url, password, passwordFile, grant, caFile string
+	at, scheme                                 string
+}
+
+// mail are the settings of a mailbox's server.
+func (s *sourceConfig) mail(at string) mailSettings {
+	return mailSettings{s.URL, s.Password, s.PasswordFile, s.Grant, s.CAFile, at, "imap"}
+}
+
+// mailServer reads a mail server's settings. With an s the scheme means TLS from the start,
+// without it STARTTLS. A server on this machine may go without TLS.
+func (c *config) mailServer(set mailSettings) (*mailServer, error) {
+	at, scheme := set.at, set.scheme
 	urlAt := at + ".url"
 	if scheme == "smtp" {
 		urlAt = at + ".smtp"
 	}
-	u, err := url.Parse(text)
+	u, err := url.Parse(set.url)
 	if err != nil || u.Host == "" || u.Scheme != scheme && u.Scheme != scheme+"s" {
-		return nil, faultAt(urlAt, "%q is not an address such as %ss://uploads@mail.example", text, scheme)
+		return nil, faultAt(urlAt, "%q is not an address such as %ss://uploads@mail.example", set.url, scheme)
 	}
 	if _, inURL := u.User.Password(); inURL {
 		return nil, faultAt(urlAt, "the address holds a password; put it in a file and name that with password_file")
 	}
-	s := &mailServer{host: u.Hostname(), user: u.User.Username(), secure: u.Scheme == scheme+"s", password: password}
+	s := &mailServer{host: u.Hostname(), user: u.User.Username(), secure: u.Scheme == scheme+"s", password: set.password}
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"imap": "143", "imaps": "993", "smtp": "587", "smtps": "465"}[u.Scheme]
@@ -235,20 +249,30 @@ func (c *config) mailServer(text, password, passwordFile, caFile, at, scheme str
 	if s.plain && !loopback(s.host) {
 		return nil, faultAt(urlAt, "tls=off is only for servers on this machine; take it out")
 	}
-	if passwordFile != "" {
-		if s.password, err = c.secret(at+".password_file", passwordFile); err != nil {
+	if set.passwordFile != "" {
+		if s.password, err = c.secret(at+".password_file", set.passwordFile); err != nil {
 			return nil, err
 		}
 	}
+	if set.grant != "" {
+		g, err := c.grantNamed(set.grant, at)
+		if err != nil {
+			return nil, err
+		}
+		if s.password != "" || s.user == "" {
+			return nil, faultAt(at+".grant", "with a grant, the address names the mailbox and no password is set, such as %ss://uploads%%40acme.example@%s", scheme, u.Host)
+		}
+		s.login = bearerLogin(s.user, g)
+	}
 	s.tls = &tls.Config{ServerName: s.host, MinVersion: tls.VersionTLS12}
-	if caFile != "" {
-		pem, err := os.ReadFile(c.relative(caFile))
+	if set.caFile != "" {
+		pem, err := os.ReadFile(c.relative(set.caFile))
 		if err != nil {
 			return nil, faultAt(at+".ca_file", "the certificate can't be read: %v", err)
 		}
 		s.tls.RootCAs = x509.NewCertPool()
 		if !s.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, faultAt(at+".ca_file", "%s holds no certificate in PEM form", caFile)
+			return nil, faultAt(at+".ca_file", "%s holds no certificate in PEM form", set.caFile)
 		}
 	}
 	return s, nil
@@ -273,7 +297,7 @@ func (c *config) sender() (*reply.Sender, error) {
 	if r == nil {
 		return nil, nil
 	}
-	server, err := c.mailServer(r.SMTP, r.Password, r.PasswordFile, r.CAFile, "$.replies", "smtp")
+	server, err := c.mailServer(mailSettings{r.SMTP, r.Password, r.PasswordFile, r.Grant, r.CAFile, "$.replies", "smtp"})
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +311,7 @@ func (c *config) sender() (*reply.Sender, error) {
 	}
 	return &reply.Sender{
 		Address: server.address, TLS: server.tls, Implicit: server.secure, Plain: server.plain,
-		User: server.user, Password: server.password, From: *from, Hello: hello,
+		User: server.user, Password: server.password, Login: server.login, From: *from, Hello: hello,
 	}, nil
 }
 
@@ -337,14 +361,14 @@ func (s *sourceConfig) drop(place ingest.Place, settle time.Duration) *ingest.Dr
 
 // mailbox makes the source of a mailbox.
 func (c *config) mailbox(s *sourceConfig, at string, log *slog.Logger) (*mailbox.Mailbox, error) {
-	server, err := c.mailServer(s.URL, s.Password, s.PasswordFile, s.CAFile, at, "imap")
+	server, err := c.mailServer(s.mail(at))
 	if err != nil {
 		return nil, err
 	}
 	box := &mailbox.Mailbox{
 		Label: s.Name, Folder: cmp.Or(s.Folder, "INBOX"), Account: s.Account, Takes: s.takes(), Dialect: s.Dialect,
 		TrustRecipient: s.Trust == "recipient", MaxBytes: 70 << 20, Idle: s.Idle == nil || *s.Idle, Log: log,
-		Server: mailbox.Server{Address: server.address, TLS: server.tls, StartTLS: !server.secure, Plain: server.plain, User: server.user, Password: server.password},
+		Server: mailbox.Server{Address: server.address, TLS: server.tls, StartTLS: !server.secure, Plain: server.plain, User: server.user, Password: server.password, Login: server.login},
 	}
 	if s.MaxBytes > 0 {
 		box.MaxBytes = s.MaxBytes

@@ -46,6 +46,9 @@ func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
 		return nil, err
 	}
 	w := &worker.Worker{Store: s, Together: worker.TogetherIn(s), Accounts: accounts, Plans: plans, Limits: c.limits(), Now: time.Now, Log: log}
+	if len(c.Grants) > 0 {
+		w.Alarms = c.alarms
+	}
 	if sender != nil {
 		sender.Log = log
 		w.Replier, w.ResultsFolder = sender, c.resultsFolder()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/emersion/go-sasl"
 )
 
 // Server is where a mailbox is and how to log in.
@@ -26,6 +27,9 @@ type Server struct {
 	Plain    bool // no TLS at all: loopback only
 	User     string
 	Password string
+	// Login, if set, is how to log in without a password: offers says whether the server
+	// has a mechanism.
+	Login func(ctx context.Context, offers func(mechanism string) bool) (sasl.Client, error)
 }
 
 // conn is one IMAP session. It owns every call of the client library, because
@@ -84,11 +88,24 @@ func dial(ctx context.Context, server Server) (*conn, error) {
 		raw.Close()
 		return nil, fmt.Errorf("connect to %s: %w", server.Address, err)
 	}
-	if err := c.do(ctx, "log in", func() error { return c.client.Login(server.User, server.Password).Wait() }); err != nil {
+	if err := c.logIn(ctx, server); err != nil {
 		c.client.Close()
 		return nil, fmt.Errorf("%s as %s: %w", server.Address, server.User, err)
 	}
 	return c, nil
+}
+
+// logIn logs in. After a failure the connection is of no use: the library may wait for
+// more of the conversation.
+func (c *conn) logIn(ctx context.Context, server Server) error {
+	if server.Login == nil {
+		return c.do(ctx, "log in", func() error { return c.client.Login(server.User, server.Password).Wait() })
+	}
+	who, err := server.Login(ctx, func(mechanism string) bool { return c.has(imap.AuthCap(mechanism)) })
+	if err != nil {
+		return fmt.Errorf("log in: %w", err)
+	}
+	return c.do(ctx, "log in", func() error { return c.client.Authenticate(who) })
 }
 
 // greet makes the session on a connection, with TLS before anything secret.

@@ -30,7 +30,10 @@ type Sender struct {
 	Plain    bool // no TLS at all: loopback only
 	User     string
 	Password string
-	From     mail.Address
+	// Login, if set, is how to log in without a password: offers says whether the relay
+	// has a mechanism.
+	Login func(ctx context.Context, offers func(mechanism string) bool) (sasl.Client, error)
+	From  mail.Address
 	// Hello is the name that we greet with.
 	Hello string
 	Log   *slog.Logger
@@ -151,9 +154,15 @@ func (s *Sender) greet(ctx context.Context, conn net.Conn) (client *smtp.Client,
 		return client, nil
 	}
 	if state, ok := client.TLSConnectionState(); !s.Plain && (!ok || !state.HandshakeComplete) {
-		return nil, errors.New("the connection is not encrypted, so the password was not sent")
+		return nil, errors.New("the connection is not encrypted, so nothing secret was sent")
 	}
-	if err := client.Auth(sasl.NewPlainClient("", s.User, s.Password)); err != nil {
+	who := sasl.NewPlainClient("", s.User, s.Password)
+	if s.Login != nil {
+		if who, err = s.Login(ctx, client.SupportsAuth); err != nil {
+			return nil, fmt.Errorf("log in as %s: %w", s.User, err)
+		}
+	}
+	if err := client.Auth(who); err != nil {
 		return nil, fmt.Errorf("log in as %s: %w", s.User, err)
 	}
 	return client, nil
