@@ -40,6 +40,10 @@ type Upload struct {
 	// Cursor is the last line decided; what follows it is still to do.
 	Cursor int
 	Mail   MailOrigin
+	// Bundle names, for its source, what the upload came in together with others, such as a
+	// mail with several files; "" for alone. Closes says that it is the last of them.
+	Bundle string
+	Closes bool
 	// SameAs is the first upload of the same bytes; 0 for none. Again has rows
 	// decided that another upload of these bytes has applied.
 	SameAs int64

@@ -49,6 +49,7 @@ func Members(ctx context.Context, d *Delivery, limits Limits, each func(*Deliver
 	for i, file := range archive.members {
 		member := *d
 		member.Origin, member.Name, member.AtHand, member.Known = fmt.Sprintf("%s member %d", d.Origin, i+1), path.Base(file.Name), false, false
+		member.Closes = d.Closes && i == len(archive.members)-1
 		member.Open = func() (io.ReadCloser, error) { return openMember(file, limits.Bytes) }
 		if damage := readThrough(member.Open); damage != nil {
 			member.Refusal = conversion.Refuse(conversion.NotATable, "The file is damaged inside its ZIP archive. Pack it again, or send it as it is.")

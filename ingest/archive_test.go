@@ -17,7 +17,7 @@ import (
 // members are what becomes of a delivery with these bytes.
 func members(t *testing.T, content string, limit int64, each func(*ingest.Delivery) error) (acks []ingest.Disposition) {
 	t.Helper()
-	d := &ingest.Delivery{Origin: "mail 1 part 1", Name: "orders.zip", Open: opener(content), AtHand: true, Known: true}
+	d := &ingest.Delivery{Origin: "mail 1 part 1", Name: "orders.zip", Open: opener(content), AtHand: true, Known: true, Bundle: "mail 1", Closes: true}
 	d.Ack = func(_ context.Context, as ingest.Disposition) error {
 		acks = append(acks, as)
 		return nil
@@ -41,7 +41,7 @@ func TestMembersOfAnArchive(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if d.AtHand || d.Known || d.Refusal != nil {
+		if d.AtHand || d.Known || d.Refusal != nil || d.Bundle != "mail 1" || d.Closes != (d.Name == "b.csv") {
 			t.Errorf("%s is %+v", d.Name, d)
 		}
 		got = append(got, fmt.Sprintf("%s: %s, %d bytes", d.Origin, d.Name, len(bytes)))

@@ -64,6 +64,10 @@ type Delivery struct {
 	Refusal *conversion.Refusal
 	// Mail is set if a mail carried the file.
 	Mail *Mail
+	// Bundle names what the file came in together with others, whose reports are told
+	// together; "" for alone. Closes says that it is the last of them.
+	Bundle string
+	Closes bool
 	// AtHand says that the file is a SmallFile on this machine, so that nothing waits while
 	// several such are read.
 	AtHand bool

@@ -177,7 +177,7 @@ Sources last read
 {{- end}}
 `))
 
-var digestHTML = htmltemplate.Must(htmltemplate.New("digest").Parse(pageBegin + `<div style="color:#5b6670;padding-top:6px;font-size:14px;">{{.Period}}</div>
+var digestHTML = htmltemplate.Must(htmltemplate.New("digest").Parse(pageBegin + heading + `<div style="color:#5b6670;padding-top:6px;font-size:14px;">{{.Period}}</div>
 </td></tr>
 {{- range .Alarms}}
 <tr><td style="padding:14px 28px 0 28px;"><div style="border-left:4px solid #c98a00;background:#fdf8ec;padding:8px 12px;">{{.}}</div></td></tr>

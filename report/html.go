@@ -7,9 +7,9 @@ import (
 	"calltally/conversion"
 )
 
-// HTML writes the report as one HTML page without scripts or remote content.
+// HTML writes reports as one HTML page without scripts or remote content.
 // Layout is by tables and inline styles, which every mail client understands.
-func HTML(w io.Writer, r *Report) error { return htmlTemplate.Execute(w, view{r}) }
+func HTML(w io.Writer, reports ...*Report) error { return htmlTemplate.Execute(w, page{reports}) }
 
 // tints are the colours of verdicts: text on background.
 var tints = map[conversion.Verdict]template.CSS{
@@ -24,7 +24,8 @@ var tints = map[conversion.Verdict]template.CSS{
 }
 
 // pageBegin and pageEnd are what is before and after the content of any page: a
-// column in the middle, which every mail client understands.
+// column in the middle, which every mail client understands. What begins with a heading
+// ends its cell and row.
 const (
 	pageBegin = `<!DOCTYPE html>
 <html lang="en">
@@ -36,7 +37,8 @@ const (
 <body style="margin:0;padding:0;background:#f4f6f8;">
 <table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="background:#f4f6f8;"><tr><td align="center" style="padding:24px 12px;">
 <table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="max-width:680px;background:#ffffff;border:1px solid #dfe3e8;border-radius:8px;font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;font-size:15px;line-height:1.5;color:#1f2933;text-align:left;">
-<tr><td style="padding:24px 28px 4px 28px;">
+`
+	heading = `<tr><td style="padding:24px 28px 4px 28px;">
 <div style="font-size:20px;font-weight:600;line-height:1.3;">{{.Headline}}</div>
 `
 	pageEnd = `</table>
@@ -48,7 +50,8 @@ const (
 
 var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 	"tint": func(v conversion.Verdict) template.CSS { return tints[v] },
-}).Parse(pageBegin + `<div style="color:#5b6670;padding-top:6px;font-size:14px;">{{.Upload.Name}} &middot; {{.Account}} &middot; {{.Received}}</div>
+}).Parse(pageBegin + `{{range $i, $view := .Views}}{{if $i}}<tr><td style="padding:8px 28px 0 28px;"><div style="border-top:3px solid #dfe3e8;"></div></td></tr>
+{{end}}{{template "report" $view}}{{end}}` + pageEnd + `{{define "report"}}` + heading + `<div style="color:#5b6670;padding-top:6px;font-size:14px;">{{.Upload.Name}} &middot; {{.Account}} &middot; {{.Received}}</div>
 </td></tr>
 {{- if .Upload.Refusal}}
 <tr><td style="padding:16px 28px;">
@@ -108,4 +111,4 @@ var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 <tr><td style="padding:8px 28px 0 28px;font-size:14px;">Too large to attach: <strong>{{.Name}}</strong> ({{.SizeName}}). It is kept as <span style="word-break:break-word;">{{.Where}}</span>.</td></tr>
 {{- end}}
 <tr><td style="padding:16px 28px 22px 28px;color:#8a97a3;font-size:12px;">{{.Identity}}</td></tr>
-` + pageEnd))
+{{end}}`))

@@ -84,9 +84,13 @@ func (a *Attachment) MailSize() int64 { return a.Size / 3 * 4 }
 // ErrTooLarge says that a relay doesn't take as large a mail.
 var ErrTooLarge = errors.New("the mail is larger than the relay takes")
 
-// Subject is the subject of a report's mail.
-func (r *Report) Subject() string {
-	return r.headline() + " – " + conversion.Clip(r.Upload.Name, 60)
+// Subject is the subject of a mail with reports.
+func Subject(reports ...*Report) string {
+	names := make([]string, len(reports))
+	for i, r := range reports {
+		names[i] = r.Upload.Name
+	}
+	return page{reports}.Headline() + " – " + conversion.Clip(strings.Join(names, ", "), 60)
 }
 
 // headline says in a few words how it went.

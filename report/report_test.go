@@ -342,7 +342,7 @@ func refused() *report.Report {
 	return r
 }
 
-func rendered(t *testing.T, r *report.Report, write func(io.Writer, *report.Report) error) string {
+func rendered(t *testing.T, r *report.Report, write func(io.Writer, ...*report.Report) error) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := write(&b, r); err != nil {
@@ -353,10 +353,33 @@ func rendered(t *testing.T, r *report.Report, write func(io.Writer, *report.Repo
 
 var reports = map[string]func() *report.Report{"fine": fine, "problems": troubled, "refused": refused}
 
+// Reports of what came in one mail are sections of one.
+func TestReportsTogether(t *testing.T) {
+	for extension, write := range map[string]func(io.Writer, ...*report.Report) error{"txt": report.Text, "html": report.HTML} {
+		var b strings.Builder
+		if err := write(&b, fine(), refused(), troubled()); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("testdata", "together."+extension)
+		if *update {
+			if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil || b.String() != string(want) {
+			t.Errorf("%s is not what it was, %v:\n%s", path, err, b.String())
+		}
+	}
+	if got := report.Subject(fine(), refused()); !strings.HasPrefix(got, "2 files – ") {
+		t.Errorf("the subject is %q", got)
+	}
+}
+
 // Run with -update to write the golden files anew.
 func TestReportsLookAsTheyDid(t *testing.T) {
 	for name, build := range reports {
-		for extension, write := range map[string]func(io.Writer, *report.Report) error{"txt": report.Text, "html": report.HTML} {
+		for extension, write := range map[string]func(io.Writer, ...*report.Report) error{"txt": report.Text, "html": report.HTML} {
 			t.Run(name+" as "+extension, func(t *testing.T) {
 				got, path := rendered(t, build(), write), filepath.Join("testdata", name+"."+extension)
 				if *update {
@@ -518,7 +541,7 @@ func TestSubject(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r := fine()
 			test.change(r)
-			if got := r.Subject(); got != test.want {
+			if got := report.Subject(r); got != test.want {
 				t.Errorf("%q, want %q", got, test.want)
 			}
 		})

@@ -10,9 +10,28 @@ import (
 	"calltally/conversion"
 )
 
-// Text writes the report as plain text, at most 78 characters wide but for what
-// was sent.
-func Text(w io.Writer, r *Report) error { return textTemplate.Execute(w, view{r}) }
+// Text writes reports as plain text, one after another, at most 78 characters wide but for
+// what was sent.
+func Text(w io.Writer, reports ...*Report) error { return textTemplate.Execute(w, page{reports}) }
+
+// page is what is told at a time: mostly one report, or those of what came together.
+type page struct{ Reports []*Report }
+
+// Headline says how it went, or how many files there are.
+func (p page) Headline() string {
+	if len(p.Reports) == 1 {
+		return p.Reports[0].headline()
+	}
+	return conversion.Count(len(p.Reports), "file")
+}
+
+// Views are the reports as the templates see them.
+func (p page) Views() (views []view) {
+	for _, r := range p.Reports {
+		views = append(views, view{r})
+	}
+	return views
+}
 
 // view is a report as the templates see it.
 type view struct{ *Report }
@@ -173,7 +192,14 @@ var textTemplate = template.Must(template.New("text").Funcs(template.FuncMap{
 	"wrap": Wrap,
 	"pad":  func(width int, v any) string { return fmt.Sprintf("%*v", width, v) },
 	"left": func(width int, v any) string { return fmt.Sprintf("%-*v", width, v) },
-}).Parse(`{{wrap 78 0 .Headline}}
+	"rule": func() string { return strings.Repeat("-", 78) },
+}).Parse(`{{if gt (len .Reports) 1}}{{.Headline}}
+
+{{end}}{{range $i, $view := .Views}}{{if $i}}
+{{rule}}
+
+{{end}}{{template "report" $view}}{{end}}
+{{- define "report"}}{{wrap 78 0 .Headline}}
 
 File:     {{.Upload.Name}}
 Account:  {{.Account}}
@@ -235,4 +261,4 @@ Line {{.Line}}: {{.Verdict}}{{if .Code}} ({{.Code}}){{end}}
 {{- end}}
 
 {{.Identity}}
-`))
+{{end}}`))

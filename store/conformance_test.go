@@ -76,10 +76,27 @@ func testUploads(t *testing.T, open func(t *testing.T) *Store) {
 			}
 		}
 	})
+	t.Run("what came together is found together", func(t *testing.T) {
+		s := open(t)
+		for i, bundle := range []string{"mail 1", "", "mail 2", "mail 1"} {
+			u := newUpload(fmt.Sprint(i))
+			u.Bundle, u.Closes = bundle, i == 3
+			_, _, err := s.SaveUpload(t.Context(), u, content(u.Origin))
+			must(t, err)
+		}
+		got, err := s.Bundle(t.Context(), newUpload("").Source, "mail 1")
+		must(t, err)
+		if len(got) != 2 || got[0].Origin != "0" || got[0].Closes || got[1].Origin != "3" || !got[1].Closes {
+			t.Errorf("found %+v", got)
+		}
+		if got, err := s.Bundle(t.Context(), newUpload("").Source, ""); err != nil || len(got) > 0 {
+			t.Errorf("what came alone is a bundle of %d, %v", len(got), err)
+		}
+	})
 	t.Run("an upload is read back as it was saved", func(t *testing.T) {
 		s := open(t)
 		u := newUpload("imap:1:2:3")
-		u.Dialect, u.Again, u.Stem = "invoca", true, "sales"
+		u.Dialect, u.Again, u.Stem, u.Bundle, u.Closes = "invoca", true, "sales", "mail 1", true
 		u.Mail = conversion.MailOrigin{ReplyTo: "ann@acme.example", Subject: "Zoë's \"file\"", MessageID: "m@acme.example", References: []string{"a@b", "c@d"}}
 		want, _, err := s.SaveUpload(t.Context(), u, content("x"))
 		must(t, err)

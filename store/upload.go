@@ -81,10 +81,10 @@ func insertUpload(ctx context.Context, tx *transaction, u *conversion.Upload) er
 	if u.Refusal != nil {
 		refusal = *u.Refusal
 	}
-	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, again, dry_run, undoes, replays, mail)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) RETURNING id`,
+	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, again, dry_run, undoes, replays, mail, bundle, closes)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) RETURNING id`,
 		u.Account, u.Source, u.Origin, u.Digest[:], u.Size, u.Name, u.Stem, string(u.Takes), u.Dialect, int64(u.ReceivedAt), int64(u.DecidedAt), string(u.State),
-		string(refusal.Code), refusal.Sentence, u.SameAs, u.Again, u.DryRun, u.Undoes, u.Replays, asJSON(u.Mail)).Scan(&u.ID)
+		string(refusal.Code), refusal.Sentence, u.SameAs, u.Again, u.DryRun, u.Undoes, u.Replays, asJSON(u.Mail), u.Bundle, u.Closes).Scan(&u.ID)
 }
 
 // errChanged says that a file's bytes are not those its digest was made of.
@@ -177,7 +177,7 @@ func (r *partReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-const uploadColumns = "id, account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, again, dry_run, undoes, replays, mail"
+const uploadColumns = "id, account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, again, dry_run, undoes, replays, mail, bundle, closes"
 
 type scanner interface{ Scan(into ...any) error }
 
@@ -187,7 +187,7 @@ func scanUpload(row scanner) (*conversion.Upload, error) {
 	var refusal conversion.Refusal
 	var reading, tally, mail string
 	err := row.Scan(&u.ID, &u.Account, &u.Source, &u.Origin, &digest, &u.Size, &u.Name, &u.Stem, &u.Takes, &u.Dialect, &u.ReceivedAt, &u.DecidedAt, &u.State,
-		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &u.Again, &u.DryRun, &u.Undoes, &u.Replays, &mail)
+		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &u.Again, &u.DryRun, &u.Undoes, &u.Replays, &mail, &u.Bundle, &u.Closes)
 	if err != nil {
 		return nil, err
 	}
@@ -248,6 +248,12 @@ func (s *Store) EarlierOfStem(ctx context.Context, u *conversion.Upload) (found 
 // at most limit (0 = all).
 func (s *Store) ListUploads(ctx context.Context, account string, limit int, each func(*conversion.Upload) error) error {
 	return s.eachUpload(ctx, each, "($1 = '' OR account = $1) ORDER BY id DESC LIMIT $2", account, orAll(limit))
+}
+
+// Bundle lists the uploads that came together from a source, in their order.
+func (s *Store) Bundle(ctx context.Context, source, bundle string) (all []*conversion.Upload, err error) {
+	err = s.eachUpload(ctx, func(u *conversion.Upload) error { all = append(all, u); return nil }, "source = $1 AND bundle = $2 AND bundle <> '' ORDER BY id", source, bundle)
+	return all, err
 }
 
 // UploadsToDecide calls each for the uploads whose rows are still to be decided,

@@ -100,6 +100,7 @@ func (w *Worker) take(ctx context.Context, d *ingest.Delivery) (*conversion.Uplo
 	upload := &conversion.Upload{
 		Source: d.Source, Origin: d.Origin, Name: name, Stem: strings.ToLower(report.Stem(name)), Takes: d.Takes, Dialect: d.Dialect,
 		ReceivedAt: w.now(), State: conversion.Received, Again: d.Again, DryRun: dry,
+		Bundle: d.Bundle, Closes: d.Closes,
 	}
 	if plan := w.plan(d.Source); plan != nil && plan.DryRun {
 		upload.DryRun = true

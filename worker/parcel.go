@@ -49,31 +49,31 @@ type parcel struct {
 	archives []string // to be removed
 }
 
-// parcel makes a parcel of a report's files; shelved says where those of its source are,
-// "" if it has no shelf.
-func (w *Worker) parcel(ctx context.Context, told *Told, shelved func(report.Attachment) string, limits MailLimits) (*parcel, error) {
+// parcel makes a parcel of a report's files, and takes what it weighs from what a mail may
+// still.
+func (w *Worker) parcel(ctx context.Context, told *Told, gzip int64, left *int64) (*parcel, error) {
 	p := &parcel{}
 	upload := told.Report.Upload
-	if upload.Size+int64(upload.Tally.Rows)*longestResult <= min(limits.Gzip, limits.Most) {
+	if size := upload.Size + int64(upload.Tally.Rows)*longestResult; size <= min(gzip, *left) {
+		*left -= size
 		p.attached = told.Files
 		return p, nil
 	}
-	left := limits.Most
 	for _, file := range told.Files {
 		packed, err := w.archive(ctx, upload, file)
 		if err != nil {
 			return nil, errors.Join(err, p.Close())
 		}
 		attachment := report.Attachment{Name: file.Name, Size: packed.plain, Write: file.Write}
-		if packed.plain > limits.Gzip {
+		if packed.plain > gzip {
 			attachment = report.Attachment{Name: file.Name + ".gz", Size: packed.size, Write: packed.writeTo}
 		}
-		if size := attachment.MailSize(); size <= left {
-			left -= size
+		if size := attachment.MailSize(); size <= *left {
+			*left -= size
 			p.attached, p.archives = append(p.attached, attachment), append(p.archives, packed.path)
 			continue
 		}
-		where := shelved(file)
+		where := told.onShelf(file)
 		if where == "" {
 			where, err = packed.keep(upload, file)
 		} else {

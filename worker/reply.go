@@ -22,20 +22,27 @@ import (
 // ReplyAll sends every report that is due. One report's failure delays no other.
 func (w *Worker) ReplyAll(ctx context.Context) error {
 	reply := batches[conversion.ReportDue]{
-		alone: func(due conversion.ReportDue) error { return w.replied(ctx, due, w.reply(ctx, due)) },
+		alone: func(due conversion.ReportDue) error { return w.replied(ctx, w.reply(ctx, due), due) },
 		together: func(all []conversion.ReportDue) (done bool, err error) {
 			err = w.shelveAll(ctx, all)
 			return !errors.Is(err, conversion.ErrTaken), err // another process sends one of them
 		},
 	}
-	return reply.close(w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
+	var bundled bundles
+	err := reply.close(w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
 		upload, err := w.Store.Upload(ctx, due.Upload)
 		if err != nil {
 			return err
 		}
-		reply.add(due, upload.Size > ingest.SmallFile || w.Replier != nil && len(w.recipients(upload)) > 0)
+		mailed := w.Replier != nil && len(w.recipients(upload)) > 0
+		if mailed && upload.Bundle != "" {
+			bundled.add(upload, due)
+		} else {
+			reply.add(due, mailed || upload.Size > ingest.SmallFile)
+		}
 		return ctx.Err()
 	}))
+	return errors.Join(err, w.replyBundles(ctx, bundled))
 }
 
 // shelveAll puts reports that nobody is mailed on their shelves, a few at a time. They are
@@ -62,7 +69,7 @@ func (w *Worker) shelveAll(ctx context.Context, all []conversion.ReportDue) erro
 		if told[i] == nil {
 			sent = append(sent, due)
 		} else {
-			failures = append(failures, w.replied(ctx, due, told[i]))
+			failures = append(failures, w.replied(ctx, told[i], due))
 		}
 	}
 	return errors.Join(append(failures, atOnce(ctx, w, sent, func(w *Worker, due conversion.ReportDue) error {
@@ -74,12 +81,16 @@ func (w *Worker) shelveAll(ctx context.Context, all []conversion.ReportDue) erro
 // disk.
 const reportWriters = 4
 
-// replied notes why a report could not be sent, if so.
-func (w *Worker) replied(ctx context.Context, due conversion.ReportDue, err error) error {
+// replied notes why reports could not be sent, if so.
+func (w *Worker) replied(ctx context.Context, err error, together ...conversion.ReportDue) error {
 	if err == nil || errors.Is(err, conversion.ErrTaken) || ctx.Err() != nil { // another process sends it, or there is newer news
 		return ctx.Err()
 	}
-	return errors.Join(fmt.Errorf("report on upload %d: %w", due.Upload, err), w.Store.MarkReplyFailed(ctx, due.Upload, due.Revision, err.Error(), w.nextTry(due.Attempts)))
+	failures := []error{fmt.Errorf("report on upload %d: %w", together[0].Upload, err)}
+	for _, due := range together {
+		failures = append(failures, w.Store.MarkReplyFailed(ctx, due.Upload, due.Revision, err.Error(), w.nextTry(due.Attempts)))
+	}
+	return errors.Join(failures...)
 }
 
 // mostAttempts is how often a report is tried: with doubling pauses from one
@@ -95,79 +106,115 @@ func (w *Worker) nextTry(attempts int) conversion.Millis {
 	return conversion.MillisOf(w.Now().Add(pause))
 }
 
-// reply sends one report: to the source's shelf, and by mail.
-func (w *Worker) reply(ctx context.Context, due conversion.ReportDue) error {
-	if err := w.Store.MarkReplying(ctx, due); err != nil {
+// reply sends reports that are told together: each to its source's shelf, and all by one
+// mail.
+func (w *Worker) reply(ctx context.Context, together ...conversion.ReportDue) error {
+	mark := func(mark func(*Worker, conversion.ReportDue) error) error {
+		if len(together) == 1 {
+			return mark(w, together[0])
+		}
+		return atOnce(ctx, w, together, mark)
+	}
+	err := mark(func(w *Worker, due conversion.ReportDue) error { return w.Store.MarkReplying(ctx, due) })
+	if err != nil {
 		return err
 	}
-	if err := w.tell(ctx, due); err != nil {
+	if err := w.tell(ctx, together...); err != nil {
 		return err
 	}
-	return w.Store.MarkReplied(ctx, due.Upload, due.Revision, w.now())
+	return mark(func(w *Worker, due conversion.ReportDue) error {
+		return w.Store.MarkReplied(ctx, due.Upload, due.Revision, w.now())
+	})
 }
 
-// tell puts a report on its source's shelf and mails it.
-func (w *Worker) tell(ctx context.Context, due conversion.ReportDue) error {
-	upload, err := w.Store.Upload(ctx, due.Upload)
-	if err != nil {
-		return err
-	}
-	told, err := w.Told(ctx, upload, due.Revision)
-	if err != nil {
-		return err
-	}
-	shelf, stem := w.shelf(upload.Source), ""
-	if shelf != nil {
-		if stem, err = w.shelfStem(ctx, upload); err == nil {
-			err = shelve(ctx, shelf, stem, told)
+// tell puts reports on their sources' shelves and mails them.
+func (w *Worker) tell(ctx context.Context, together ...conversion.ReportDue) error {
+	var all []*Told
+	for _, due := range together {
+		upload, err := w.Store.Upload(ctx, due.Upload)
+		if err != nil {
+			return err
+		}
+		told, err := w.Told(ctx, upload, due.Revision)
+		if err == nil {
+			err = w.shelve(ctx, told)
 		}
 		if err != nil {
 			return err
 		}
+		all = append(all, told)
 	}
 	failpoint("reply-before-send")
-	if to := w.recipients(upload); w.Replier != nil && len(to) > 0 {
+	if to := w.recipients(all[0].Report.Upload); w.Replier != nil && len(to) > 0 {
 		limits := w.Mail.orDefault()
-		err := w.mail(ctx, told, to, due.MadeAt, stem, limits)
+		err := w.mail(ctx, all, to, together[0].MadeAt, limits)
 		if errors.Is(err, report.ErrTooLarge) {
 			limits.Most = 0 // nothing is attached: the relay takes less than most do
-			err = w.mail(ctx, told, to, due.MadeAt, stem, limits)
+			err = w.mail(ctx, all, to, together[0].MadeAt, limits)
 		}
 		if err != nil {
 			return err
 		}
-		w.Log.Info("report sent", "upload", due.Upload, "account", upload.Account, "revision", due.Revision, "recipients", len(to))
+		for _, due := range together {
+			w.Log.Info("report sent", "upload", due.Upload, "account", all[0].Report.Upload.Account, "revision", due.Revision, "recipients", len(to))
+		}
 	}
 	failpoint("reply-after-send")
 	return nil
 }
 
-// mail mails a report. stem is what its files on its source's shelf are named by; "" if it
-// has none.
-func (w *Worker) mail(ctx context.Context, told *Told, to []string, madeAt conversion.Millis, stem string, limits MailLimits) error {
-	shelved := func(file report.Attachment) string {
-		if stem == "" {
-			return ""
+// mail mails reports.
+func (w *Worker) mail(ctx context.Context, all []*Told, to []string, madeAt conversion.Millis, limits MailLimits) (err error) {
+	tellApart(all)
+	var parcels []*parcel
+	defer func() {
+		for _, p := range parcels {
+			err = errors.Join(err, p.Close())
 		}
-		return "results/" + shelvedName(stem, told, file)
+	}()
+	left := limits.Most
+	for _, told := range all {
+		p, err := w.parcel(ctx, told, limits.Gzip, &left)
+		if err != nil {
+			return err
+		}
+		parcels = append(parcels, p)
 	}
-	parcel, err := w.parcel(ctx, told, shelved, limits)
+	letter, err := w.letter(all, to, madeAt, parcels)
 	if err != nil {
 		return err
 	}
-	letter, err := w.letter(told, to, madeAt, parcel)
-	if err == nil {
-		err = w.Replier.Send(ctx, letter)
-	}
-	return errors.Join(err, parcel.Close())
+	return w.Replier.Send(ctx, letter)
 }
 
-// shelve puts a report's files beside their source; of an upload without any, the
-// report itself.
-func shelve(ctx context.Context, shelf ingest.Shelf, stem string, told *Told) error {
+// tellApart numbers files of reports in one mail that would have the same name.
+func tellApart(all []*Told) {
+	taken := map[string]bool{}
+	for _, told := range all {
+		for i := range told.Files {
+			name := &told.Files[i].Name
+			if taken[strings.ToLower(*name)] {
+				stem := report.Stem(told.Report.Upload.Name)
+				*name = numberedStem(stem, told.Report.Upload) + strings.TrimPrefix(*name, stem)
+			}
+			taken[strings.ToLower(*name)] = true
+		}
+	}
+}
+
+// shelve puts a report's files beside their source, if that has a shelf; of an upload
+// without any, the report itself.
+func (w *Worker) shelve(ctx context.Context, told *Told) (err error) {
 	upload := told.Report.Upload
+	shelf := w.shelf(upload.Source)
+	if shelf == nil {
+		return nil
+	}
+	if told.shelved, err = w.shelfStem(ctx, upload); err != nil {
+		return err
+	}
 	for _, file := range told.Files {
-		if err := shelf.PutReport(ctx, shelvedName(stem, told, file), file.Write); err != nil {
+		if err := shelf.PutReport(ctx, told.shelvedName(file), file.Write); err != nil {
 			return err
 		}
 	}
@@ -178,11 +225,19 @@ func shelve(ctx context.Context, shelf ingest.Shelf, stem string, told *Told) er
 	case upload.Refusal == nil:
 		ending = report.CallsEnding
 	}
-	return shelf.PutReport(ctx, stem+ending, func(to io.Writer) error { return report.Text(to, told.Report) })
+	return shelf.PutReport(ctx, told.shelved+ending, func(to io.Writer) error { return report.Text(to, told.Report) })
 }
 
-func shelvedName(stem string, told *Told, file report.Attachment) string {
-	return stem + strings.TrimPrefix(file.Name, report.Stem(told.Report.Upload.Name))
+func (t *Told) shelvedName(file report.Attachment) string {
+	return t.shelved + strings.TrimPrefix(file.Name, report.Stem(t.Report.Upload.Name))
+}
+
+// onShelf is where a file is on the shelf; "" if it is on none.
+func (t *Told) onShelf(file report.Attachment) string {
+	if t.shelved == "" {
+		return ""
+	}
+	return "results/" + t.shelvedName(file)
 }
 
 // shelfStem names a report's files. From the second upload of a stem on, they
@@ -199,7 +254,11 @@ func (w *Worker) shelfStem(ctx context.Context, upload *conversion.Upload) (stri
 	if !taken {
 		return stem, nil
 	}
-	return fmt.Sprintf("%s-upload-%d", stem, upload.ID), nil
+	return numberedStem(stem, upload), nil
+}
+
+func numberedStem(stem string, upload *conversion.Upload) string {
+	return fmt.Sprintf("%s-upload-%d", stem, upload.ID)
 }
 
 // numbered is a stem that looks like one that we have numbered.
@@ -214,23 +273,29 @@ func (w *Worker) shelf(source string) ingest.Shelf {
 	return shelf
 }
 
-// letter makes a mail of a report: in the thread of the mail that brought the
-// file, with a Message-ID that is the same however often it is sent.
-func (w *Worker) letter(told *Told, to []string, madeAt conversion.Millis, parcel *parcel) (*report.Letter, error) {
-	r := *told.Report
-	r.Files, r.Left = nil, parcel.left
-	for _, file := range parcel.attached {
-		r.Files = append(r.Files, file.Name)
+// letter makes a mail of reports: in the thread of the mail that brought their files, with
+// a Message-ID that is the same however often it is sent.
+func (w *Worker) letter(all []*Told, to []string, madeAt conversion.Millis, parcels []*parcel) (*report.Letter, error) {
+	var attached []report.Attachment
+	var reports []*report.Report
+	for i, told := range all {
+		r := *told.Report
+		r.Files, r.Left = nil, parcels[i].left
+		for _, file := range parcels[i].attached {
+			r.Files = append(r.Files, file.Name)
+		}
+		reports, attached = append(reports, &r), append(attached, parcels[i].attached...)
 	}
 	var text, html bytes.Buffer
-	if err := errors.Join(report.Text(&text, &r), report.HTML(&html, &r)); err != nil {
+	if err := errors.Join(report.Text(&text, reports...), report.HTML(&html, reports...)); err != nil {
 		return nil, fmt.Errorf("render report: %w", err)
 	}
-	upload := r.Upload
+	lead := reports[0]
+	upload := lead.Upload
 	l := &report.Letter{
-		To: to, Subject: r.Subject(), Text: text.String(), HTML: html.String(), Attachments: parcel.attached,
-		Date: madeAt.Time(), Upload: upload.ID, Revision: r.Revision,
-		MessageID: w.messageID(upload, r.Revision),
+		To: to, Subject: report.Subject(reports...), Text: text.String(), HTML: html.String(), Attachments: attached,
+		Date: madeAt.Time(), Upload: upload.ID, Revision: lead.Revision,
+		MessageID: w.messageID(upload, lead.Revision),
 	}
 	if origin := upload.Mail; origin.MessageID != "" {
 		if origin.Subject != "" {
@@ -239,8 +304,8 @@ func (w *Worker) letter(told *Told, to []string, madeAt conversion.Millis, parce
 		l.InReplyTo = origin.MessageID
 		l.References = append(slices.Clone(origin.References), origin.MessageID)
 	}
-	if r.Revision > 1 {
-		l.References = append(l.References, w.messageID(upload, r.Revision-1))
+	if lead.Revision > 1 {
+		l.References = append(l.References, w.messageID(upload, lead.Revision-1))
 	}
 	return l, nil
 }

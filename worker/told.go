@@ -16,6 +16,9 @@ import (
 type Told struct {
 	Report *report.Report
 	Files  []report.Attachment
+	// shelved is what the files are named by on the upload's source's shelf; "" if it has
+	// none.
+	shelved string
 }
 
 // Told builds an upload's report from what is stored. Built again, it is the

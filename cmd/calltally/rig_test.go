@@ -356,6 +356,30 @@ func TestRigARefusedMailIsAnsweredAndPutAside(t *testing.T) {
 	}
 }
 
+// A mail with two files is two uploads and one reply.
+func TestRigAMailWithTwoFiles(t *testing.T) {
+	p := newParties(t)
+	app := startApp(t, p.config(t, secureIMAP, ""))
+	importTestCalls(t, app, 3)
+	raw := "From: " + p.sender + "\r\nTo: " + p.address + "\r\nSubject: Both shops\r\nMessage-ID: <both@shop.example>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=B\r\n\r\n"
+	for name, content := range map[string]string{"north.csv": string(testUpload(2, 1)), "south.csv": "Dear Sirs\r\n"} {
+		raw += "--B\r\nContent-Type: text/csv; name=" + name + "\r\n\r\n" + content + "\r\n"
+	}
+	p.sendRaw(t, []byte(raw+"--B--\r\n"))
+	uploads, sender := p.open(t, p.uploads), p.open(t, p.sender)
+	eventually(t, "the mail arrives", 5*time.Second, func() bool { return uploads.count("INBOX") == 1 })
+	if err := app.worker.RunOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reply := nextAnswer(t, sender)
+	if !strings.HasPrefix(reply.text, "2 files\n") || !strings.Contains(reply.text, "2 rows: 2 created\n") || !strings.Contains(reply.text, "File not taken\n") || reply.subject != "Re: Both shops" || len(reply.files) != 1 {
+		t.Errorf("subject %q, %d files: the reply says %q", reply.subject, len(reply.files), reply.text)
+	}
+	if n := countUploads(t, app); n != 2 || sender.count("INBOX") > 1 || uploads.count("Processed") != 1 {
+		t.Errorf("%d uploads, %d replies, %d mails in Processed", n, sender.count("INBOX"), uploads.count("Processed"))
+	}
+}
+
 func TestRigOurOwnReportIsNeverRead(t *testing.T) {
 	p := newParties(t)
 	app := startApp(t, p.config(t, secureIMAP, ""))

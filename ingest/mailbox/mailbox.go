@@ -160,7 +160,7 @@ func (m *Mailbox) yieldFiles(ctx context.Context, c *conn, uid imap.UID, digest 
 	for i, f := range message.files {
 		more = yield(&ingest.Delivery{
 			Source: m.Label, Origin: fmt.Sprintf("mail %s part %d", digest, i+1), Name: f.name, Account: m.Account, Takes: m.Takes, Dialect: m.Dialect,
-			Refusal: f.refusal, Mail: &message.mail, Open: f.open,
+			Refusal: f.refusal, Mail: &message.mail, Open: f.open, Bundle: "mail " + digest, Closes: i == len(message.files)-1,
 			Ack: func(_ context.Context, d ingest.Disposition) error {
 				acknowledged++
 				if d == ingest.Refused {
