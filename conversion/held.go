@@ -304,6 +304,9 @@ type Settlement struct {
 	Diagnosis  string
 }
 
+// ErrNotFound says that there is nothing of that number.
+var ErrNotFound = errors.New("not found")
+
 // ErrTaken says that an upload has moved on since it was looked at: another
 // process decides it.
 var ErrTaken = errors.New("another process decides this upload")

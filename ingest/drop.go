@@ -140,7 +140,7 @@ type found struct {
 	size    int64
 	changed time.Time // by its place's clock
 	ours    bool      // it needs no claiming (any more)
-	copy    *spool    // on this side; nil if it is read where it is
+	copy    *Spooled  // on this side, once it is there
 	err     error     // why it can't be had
 }
 
@@ -203,7 +203,7 @@ func (d *Drop) deliver(ctx context.Context, files Files, batch []*found, yield f
 			more = yield(nil, f.err)
 		default:
 			more = yield(d.delivery(ctx, f), nil)
-			f.copy.remove()
+			f.copy.Remove()
 		}
 		if !more || ctx.Err() != nil {
 			return false
@@ -239,12 +239,24 @@ func (d *Drop) prepare(files Files, f *found) {
 		f.err = claim(files, f)
 		d.tried(seenAt, f.err)
 	}
-	if f.err != nil || files.Lanes() == 1 {
-		return
+	if f.err == nil && files.Lanes() > 1 && f.small() && !d.Leave {
+		f.err = f.fetch(files)
 	}
-	if f.copy = (&spool{}); f.small() {
-		f.err = f.copy.fetch(files, f.at, f.size)
+}
+
+// fetch copies a file to this side.
+func (f *found) fetch(files Files) error {
+	in, err := files.Open(f.at)
+	if err != nil {
+		return fmt.Errorf("fetch file: %w", err)
 	}
+	defer in.Close()
+	copy, disk, err := Spool(in)
+	if err = errors.Join(disk, err); err != nil {
+		return fmt.Errorf("fetch file: %w", err)
+	}
+	f.copy = copy
+	return nil
 }
 
 // claim renames a file into work/.
@@ -284,21 +296,21 @@ func (d *Drop) delivery(ctx context.Context, f *found) *Delivery {
 
 // read opens a file where it is, or its copy on this side.
 func (d *Drop) read(ctx context.Context, f *found) (io.ReadCloser, error) {
-	if f.copy.holds() {
-		return f.copy.open()
+	if f.copy != nil {
+		return f.copy.Open()
 	}
 	files, err := d.Place.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer files.Close()
-	if f.copy == nil {
+	if files.Lanes() == 1 {
 		return files.Open(f.at)
 	}
-	if err := f.copy.fetch(files, f.at, f.size); err != nil {
+	if err := f.fetch(files); err != nil {
 		return nil, err
 	}
-	return f.copy.open()
+	return f.copy.Open()
 }
 
 // finish puts a claimed file where it belongs. If a power cut takes that back, the file

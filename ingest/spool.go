@@ -2,59 +2,75 @@ package ingest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
 )
 
-// spool is a file's copy on this side: a small one's in memory, another's on the disk.
-type spool struct {
+// Spooled is a file's copy on this side: a SmallFile's in memory, another's on the disk.
+type Spooled struct {
+	Size   int64
+	Digest [sha256.Size]byte
+
 	bytes []byte
 	path  string // of a temporary file
-	full  bool
 }
 
-// fetch copies a file from afar.
-func (s *spool) fetch(files Files, name string, size int64) error {
-	in, err := files.Open(name)
-	if err != nil {
-		return fmt.Errorf("fetch file: %w", err)
+// Spool reads a file to its end. disk is the disk's failure, which is not the file's.
+func Spool(in io.Reader) (s *Spooled, disk, err error) {
+	s = &Spooled{}
+	sum := sha256.New()
+	in = io.TeeReader(in, sum)
+	if s.bytes, err = io.ReadAll(io.LimitReader(in, SmallFile+1)); err != nil {
+		return nil, nil, err
 	}
-	defer in.Close()
-	if size <= SmallFile {
-		if s.bytes, err = io.ReadAll(in); err != nil {
-			return fmt.Errorf("fetch file: %w", err)
+	if s.Size = int64(len(s.bytes)); s.Size > SmallFile {
+		if disk, err = s.toDisk(io.MultiReader(bytes.NewReader(s.bytes), in)); disk != nil || err != nil {
+			s.Remove()
+			return nil, disk, err
 		}
-		s.full = true
-		return nil
 	}
+	sum.Sum(s.Digest[:0])
+	return s, nil, nil
+}
+
+func (s *Spooled) toDisk(in io.Reader) (disk, err error) {
 	out, err := os.CreateTemp("", "calltally-file-*")
 	if err != nil {
-		return fmt.Errorf("fetch file: %w", err)
+		return err, nil
 	}
 	defer out.Close()
-	s.path, s.full = out.Name(), true
-	if _, err := io.Copy(out, in); err != nil {
-		s.remove()
-		return fmt.Errorf("fetch file: %w", err)
+	to := &DiskWriter{To: out}
+	s.bytes, s.path = nil, out.Name()
+	if s.Size, err = io.Copy(to, in); to.Err != nil {
+		return fmt.Errorf("copy file: %w", to.Err), nil
 	}
-	return nil
+	return nil, err
 }
 
-func (s *spool) holds() bool { return s != nil && s.full }
+// DiskWriter tells the disk's errors from those of what is copied.
+type DiskWriter struct {
+	To  io.Writer
+	Err error
+}
 
-func (s *spool) open() (io.ReadCloser, error) {
+func (d *DiskWriter) Write(p []byte) (n int, err error) {
+	n, d.Err = d.To.Write(p)
+	return n, d.Err
+}
+
+// Open opens the copy.
+func (s *Spooled) Open() (io.ReadCloser, error) {
 	if s.path == "" {
 		return io.NopCloser(bytes.NewReader(s.bytes)), nil
 	}
 	return os.Open(s.path)
 }
 
-// remove removes the copy from the disk; in memory it goes with its delivery. Asked for
-// again, the file is fetched again.
-func (s *spool) remove() {
+// Remove removes the copy from the disk; in memory it goes by itself.
+func (s *Spooled) Remove() {
 	if s != nil && s.path != "" {
 		os.Remove(s.path) // a temporary file; where it can't be removed, the system will
-		*s = spool{}
 	}
 }

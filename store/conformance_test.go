@@ -217,7 +217,7 @@ func testUploads(t *testing.T, open func(t *testing.T) *Store) {
 		}
 	})
 	t.Run("an upload that isn't there is not found", func(t *testing.T) {
-		if _, err := open(t).Upload(t.Context(), 99); !errors.Is(err, ErrNotFound) {
+		if _, err := open(t).Upload(t.Context(), 99); !errors.Is(err, conversion.ErrNotFound) {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -458,7 +458,7 @@ func testSettling(t *testing.T, open func(t *testing.T) *Store) {
 		if got := list("24", 0); got != nil {
 			t.Errorf("another account's: %q", got)
 		}
-		if _, _, _, err := s.Conversion(t.Context(), 99); !errors.Is(err, ErrNotFound) {
+		if _, _, _, err := s.Conversion(t.Context(), 99); !errors.Is(err, conversion.ErrNotFound) {
 			t.Errorf("error %v", err)
 		}
 	})

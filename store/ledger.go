@@ -232,7 +232,7 @@ var listedConversions = "SELECT a.name, COALESCE(k.call_id, ''), c." + joinColum
 func (s *Store) Conversion(ctx context.Context, id int64) (c *conversion.Conversion, account, callID string, err error) {
 	c, err = scanConversion(s.read.QueryRowContext(ctx, listedConversions+"c.id = $1", id), &account, &callID)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, "", "", fmt.Errorf("conversion %d: %w", id, ErrNotFound)
+		return nil, "", "", fmt.Errorf("conversion %d: %w", id, conversion.ErrNotFound)
 	}
 	if err != nil {
 		return nil, "", "", fmt.Errorf("read conversion %d: %w", id, err)

@@ -206,14 +206,11 @@ func scanUpload(row scanner) (*conversion.Upload, error) {
 	return &u, nil
 }
 
-// ErrNotFound says that there is nothing of that number.
-var ErrNotFound = errors.New("not found")
-
 // Upload returns one upload.
 func (s *Store) Upload(ctx context.Context, id int64) (*conversion.Upload, error) {
 	u, err := scanUpload(s.read.QueryRowContext(ctx, "SELECT "+uploadColumns+" FROM upload WHERE id = $1", id))
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("upload %d: %w", id, ErrNotFound)
+		return nil, fmt.Errorf("upload %d: %w", id, conversion.ErrNotFound)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read upload %d: %w", id, err)

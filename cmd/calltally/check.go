@@ -84,6 +84,9 @@ func (a *app) checkAll(ctx context.Context) []checked {
 			all = append(all, try("source "+settings.Name, cmp.Or(settings.URL, settings.Path), func() (string, error) { return prober.Probe(ctx) }))
 		}
 	}
+	if a.config.Web != nil {
+		all = append(all, try("web", a.config.Web.Listen, func() (string, error) { return a.config.probeWeb(ctx) }))
+	}
 	if prober, ok := a.worker.Replier.(interface {
 		Probe(context.Context) (string, error)
 	}); ok {

@@ -33,6 +33,7 @@ type config struct {
 	Replies   *repliesConfig  `yaml:"replies"`
 	Reconcile *reconcileJob   `yaml:"reconcile"`
 	Limits    limitsConfig    `yaml:"limits"`
+	Web       *webConfig      `yaml:"web"`
 
 	file    string
 	text    []byte
@@ -94,6 +95,9 @@ func parseConfig(file string, text []byte) (*config, error) {
 		return nil, err
 	}
 	if err := c.checkSources(); err != nil {
+		return nil, err
+	}
+	if err := c.checkWeb(); err != nil {
 		return nil, err
 	}
 	if err := c.checkReplies(); err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"calltally/conversion"
 	"calltally/report"
-	"calltally/store"
 )
 
 type conversionsCommand struct {
@@ -129,7 +128,7 @@ func (c *conversionsShowCommand) Run(g *globals) error {
 	}
 	defer app.close()
 	held, account, callID, err := app.store.Conversion(g.ctx, c.Conversion)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, conversion.ErrNotFound) {
 		return usageError{fmt.Errorf("there is no conversion %d; “calltally conversions list” names them", c.Conversion)}
 	}
 	if err != nil {

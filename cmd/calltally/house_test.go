@@ -19,12 +19,14 @@ var mayImport = map[string][]string{
 	"ingest/mailbox": {"conversion", "ingest"},
 	"ingest/folder":  {"conversion", "ingest"},
 	"ingest/sftp":    {"conversion", "ingest"},
+	"ingest/desk":    {"conversion", "ingest"},
+	"web":            {"conversion", "ingest", "ingest/desk", "report"},
 	"matcher":        {"conversion"},
 	"store":          {"conversion"},
 	"report":         {"conversion"},
 	"report/reply":   {"conversion", "report"},
 	"worker":         {"conversion", "ingest", "matcher", "report"},
-	"cmd/calltally":  {"conversion", "ingest", "ingest/mailbox", "ingest/folder", "ingest/sftp", "report", "report/reply", "samples", "store", "worker"},
+	"cmd/calltally":  {"conversion", "ingest", "ingest/mailbox", "ingest/folder", "ingest/sftp", "ingest/desk", "report", "report/reply", "samples", "store", "web", "worker"},
 }
 
 // notIn are packages that a room must not touch: what is pure asks no clock and

@@ -68,6 +68,7 @@ type commands struct {
 	Reconcile   reconcileCommand   `cmd:"" help:"Decide again the rows that wait for their call."`
 	Verify      verifyCommand      `cmd:"" help:"Prove that every conversion equals the sum of its changes."`
 	Check       checkCommand       `cmd:"" help:"Check the configuration and try every source, store and relay."`
+	Send        sendCommand        `cmd:"" help:"Hand a file in by HTTP, to a calltally elsewhere."`
 	Authorize   authorizeCommand   `cmd:"" help:"Have a mailbox's owner grant the right to it."`
 	Init        initCommand        `cmd:"" help:"Write a commented configuration to start from."`
 	Demo        demoCommand        `cmd:"" help:"Show the whole job on this machine, with nothing installed."`
@@ -131,7 +132,7 @@ func exitCode(err error, stderr io.Writer) int {
 	return exitFailed
 }
 
-var secrets = regexp.MustCompile(`(?i)(\bpassword["']?\s*:\s*)(?:"[^"\n]*"|'[^'\n]*'|[^\s,}]+)|(://[^/\s:@"']+:)[^\s"'@]*(@)`)
+var secrets = regexp.MustCompile(`(?i)(\b(?:password|token|client_secret)["']?\s*:\s*)(?:"[^"\n]*"|'[^'\n]*'|[^\s,}]+)|(://[^/\s:@"']+:)[^\s"'@]*(@)`)
 
 // withoutSecrets takes the passwords out of what is shown of a configuration.
 func withoutSecrets(text string) string { return secrets.ReplaceAllString(text, "$1$2…$3") }

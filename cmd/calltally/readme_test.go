@@ -83,7 +83,7 @@ func TestReadmeConfigurationIsRead(t *testing.T) {
 		t.Fatal("the README has lost its configuration")
 	}
 	dir := t.TempDir()
-	for name, content := range map[string]string{"imap.secret": "s3cret\n", "smtp.secret": "s3cret\n", "known_hosts": "", "office.secret": "s3cret\n"} {
+	for name, content := range map[string]string{"imap.secret": "s3cret\n", "smtp.secret": "s3cret\n", "known_hosts": "", "office.secret": "s3cret\n", "api.token": "0123456789abcdef0123\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -19,8 +19,12 @@ func (c *runCommand) Run(g *globals) error {
 	if len(app.worker.Plans) == 0 {
 		return usageError{fmt.Errorf("%s: there is nothing to watch: add sources, or use “calltally process FILE”", g.Config)}
 	}
+	stopServing, err := app.serve(g.ctx, g.log)
+	if err != nil {
+		return err
+	}
 	g.log.Info("working", "sources", len(app.worker.Plans), "accounts", len(app.worker.Accounts), "store", app.store.String())
-	err = app.worker.Run(g.ctx)
+	err = errors.Join(app.worker.Run(g.ctx), stopServing())
 	g.log.Info("stopped")
 	return err
 }

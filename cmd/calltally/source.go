@@ -19,6 +19,7 @@ import (
 
 	"calltally/conversion"
 	"calltally/ingest"
+	"calltally/ingest/desk"
 	"calltally/ingest/folder"
 	"calltally/ingest/mailbox"
 	"calltally/ingest/sftp"
@@ -51,6 +52,9 @@ type sourceConfig struct {
 	Agent          bool     `yaml:"agent"`
 	KnownHosts     string   `yaml:"known_hosts"`
 	Fingerprints   []string `yaml:"fingerprints"`
+	// Token is for requests.
+	TokenFile string `yaml:"token_file"`
+	Token     string `yaml:"token"`
 	// Done and Leave are for all places that files are dropped in.
 	Done  string `yaml:"done"`
 	Leave bool   `yaml:"leave"`
@@ -72,7 +76,10 @@ const (
 	kindIMAP   = "imap"
 	kindFolder = "folder"
 	kindSFTP   = "sftp"
+	kindHTTP   = "http"
 )
+
+var sourceKinds = []string{kindIMAP, kindFolder, kindSFTP, kindHTTP}
 
 // checkSources checks the sources without touching them.
 func (c *config) checkSources() error {
@@ -145,8 +152,13 @@ func (c *config) checkSource(s *sourceConfig, at string) error {
 			return err
 		}
 		return s.checkDrop(at)
+	case kindHTTP:
+		if s.Account == "" {
+			return faultAt(at, "the source has no account: name the account that its files belong to")
+		}
+		return nil
 	}
-	return faultAt(at+".kind", "%q is not one of imap, folder, sftp", s.Kind)
+	return faultAt(at+".kind", "%q is not one of %s", s.Kind, strings.Join(sourceKinds, ", "))
 }
 
 // checkDrop checks what places that files are dropped in share.
@@ -169,6 +181,7 @@ func (s *sourceConfig) takes() conversion.Takes {
 var keysOf = map[string][]string{
 	"url": {kindIMAP, kindSFTP}, "password": {kindIMAP, kindSFTP}, "password_file": {kindIMAP, kindSFTP},
 	"grant": {kindIMAP}, "ca_file": {kindIMAP}, "folder": {kindIMAP}, "trust": {kindIMAP}, "idle": {kindIMAP}, "max_bytes": {kindIMAP},
+	"token": {kindHTTP}, "token_file": {kindHTTP},
 	"path":   {kindFolder},
 	"settle": {kindFolder, kindSFTP}, "done": {kindFolder, kindSFTP}, "leave": {kindFolder, kindSFTP},
 	"key_file": {kindSFTP}, "passphrase_file": {kindSFTP}, "agent": {kindSFTP}, "known_hosts": {kindSFTP}, "fingerprints": {kindSFTP},
@@ -180,7 +193,7 @@ func (s *sourceConfig) checkKeys(at string) error {
 	for i := range fields.NumField() {
 		key := fields.Type().Field(i).Tag.Get("yaml")
 		kinds, some := keysOf[key]
-		if some && !fields.Field(i).IsZero() && !slices.Contains(kinds, s.Kind) && slices.Contains([]string{kindIMAP, kindFolder, kindSFTP}, s.Kind) {
+		if some && !fields.Field(i).IsZero() && !slices.Contains(kinds, s.Kind) && slices.Contains(sourceKinds, s.Kind) {
 			return faultAt(at+"."+key, "%s is no setting of a source of kind %s; take it out", key, s.Kind)
 		}
 	}
@@ -338,12 +351,16 @@ func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan
 		return worker.Plan{}, err
 	}
 	planned := worker.Plan{Every: every, Duplicates: duplicates, DryRun: s.DryRun}
+	takes := s.takes()
 	switch s.Kind {
 	case kindIMAP:
 		planned.Source, err = c.mailbox(s, at, log)
 		return planned, err
 	case kindFolder:
 		planned.Source = s.drop(folder.Folder(c.relative(s.Path)), settle)
+		return planned, nil
+	case kindHTTP:
+		planned.Source = &desk.Desk{Label: s.Name, Account: s.Account, Takes: takes, Dialect: s.Dialect}
 		return planned, nil
 	}
 	place, err := c.sftpFolder(s, at)

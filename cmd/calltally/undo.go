@@ -12,7 +12,6 @@ import (
 
 	"calltally/conversion"
 	"calltally/report"
-	"calltally/store"
 	"calltally/worker"
 )
 
@@ -135,7 +134,7 @@ func (g *globals) openUpload(id int64) (*app, *conversion.Upload, error) {
 		return nil, nil, err
 	}
 	upload, err := app.store.Upload(g.ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, conversion.ErrNotFound) {
 		err = usageError{fmt.Errorf("there is no upload %d; “calltally uploads list” names them", id)}
 	}
 	if err != nil {

@@ -17,6 +17,8 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/emersion/go-sasl"
+
+	"calltally/ingest"
 )
 
 // Server is where a mailbox is and how to log in.
@@ -273,12 +275,12 @@ func (c *conn) copySection(uid imap.UID, section *imap.FetchItemBodySection, lim
 				c.abandon(body.Literal)
 				return errTooLong
 			}
-			disk := &diskWriter{w: to}
+			disk := &ingest.DiskWriter{To: to}
 			n, err := io.Copy(disk, body.Literal)
 			switch {
-			case disk.err != nil:
+			case disk.Err != nil:
 				c.abandon(body.Literal)
-				return disk.err
+				return disk.Err
 			case err != nil || n != body.Literal.Size():
 				// The library must not read on from where the connection broke, and
 				// already does so in a goroutine of its own.

@@ -263,25 +263,13 @@ func (w *walker) copy(body io.Reader, name string) (file, error) {
 		return f, err
 	}
 	defer out.Close()
-	copied := &diskWriter{w: out}
+	copied := &ingest.DiskWriter{To: out}
 	if _, err := io.Copy(copied, body); err != nil {
-		if copied.err != nil {
-			w.disk = copied.err
-			return f, copied.err
+		if copied.Err != nil {
+			w.disk = copied.Err
+			return f, copied.Err
 		}
 		f.refusal = conversion.Refuse(conversion.NotATable, "The attachment %s arrived damaged: its encoding breaks off or holds foreign text. Send it again.", f.name)
 	}
 	return f, nil
-}
-
-// diskWriter tells the disk's errors from the mail's.
-type diskWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (d *diskWriter) Write(p []byte) (int, error) {
-	n, err := d.w.Write(p)
-	d.err = err
-	return n, err
 }

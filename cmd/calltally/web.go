@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"calltally/conversion"
+	"calltally/ingest/desk"
+	"calltally/web"
+)
+
+type webConfig struct {
+	Listen          string `yaml:"listen"`
+	CertificateFile string `yaml:"certificate_file"`
+	KeyFile         string `yaml:"key_file"`
+	// Proxied says that a proxy in front of it encrypts.
+	Proxied bool `yaml:"proxied"`
+}
+
+// shortestToken is how many characters a token has at least, so that nobody guesses it.
+const shortestToken = 20
+
+// checkWeb checks where HTTP is answered, and the tokens of the sources that need it.
+func (c *config) checkWeb() error {
+	tokens := map[string]string{}
+	for i := range c.Sources {
+		s, at := &c.Sources[i], fmt.Sprintf("$.sources[%d]", i)
+		if s.Kind != kindHTTP {
+			continue
+		}
+		if c.Web == nil {
+			return c.at(faultAt(at, "the source takes requests, and nothing says where they come in: add web, such as web: {listen: \"127.0.0.1:8080\"}"))
+		}
+		token, err := c.token(s, at)
+		if err != nil {
+			return c.at(err)
+		}
+		if other, taken := tokens[token]; taken {
+			return c.at(faultAt(at+".token_file", "the source %s has the same token; every source needs a token of its own", other))
+		}
+		tokens[token] = s.Name
+	}
+	if c.Web == nil {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.Web.Listen)
+	if err != nil {
+		return c.at(faultAt("$.web.listen", "%q is not an address such as 127.0.0.1:8080", c.Web.Listen))
+	}
+	certificate, err := c.certificate()
+	if err != nil {
+		return c.at(err)
+	}
+	if certificate == nil && !loopback(host) && !c.Web.Proxied {
+		return c.at(faultAt("$.web.listen", "tokens and customers' data would cross the network unencrypted: name certificate_file and key_file, or listen on 127.0.0.1, or set proxied: true if a proxy in front encrypts"))
+	}
+	return nil
+}
+
+// token reads the token of a source that takes requests.
+func (c *config) token(s *sourceConfig, at string) (token string, err error) {
+	if token = s.Token; s.TokenFile != "" {
+		if token, err = c.secret(at+".token_file", s.TokenFile); err != nil {
+			return "", err
+		}
+	}
+	if len(token) < shortestToken {
+		return "", faultAt(at, "the source has no token of at least %d characters: put a random one into a file, as “openssl rand -hex 32 > api.token” does, and name it with token_file", shortestToken)
+	}
+	return token, nil
+}
+
+// certificate reads the certificate; nil if there is none.
+func (c *config) certificate() (*tls.Certificate, error) {
+	if c.Web.CertificateFile == "" && c.Web.KeyFile == "" {
+		return nil, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(c.relative(c.Web.CertificateFile), c.relative(c.Web.KeyFile))
+	if err != nil {
+		return nil, faultAt("$.web", "certificate_file and key_file can't be read: %v", err)
+	}
+	return &certificate, nil
+}
+
+// handler answers HTTP.
+func (a *app) handler(log *slog.Logger) (http.Handler, error) {
+	uploads := &web.Uploads{Store: a.store, MaxBytes: a.config.limits().Bytes, Log: log}
+	for i := range a.config.Sources {
+		d, ok := a.worker.Plans[i].Source.(*desk.Desk)
+		if !ok {
+			continue
+		}
+		token, err := a.config.token(&a.config.Sources[i], fmt.Sprintf("$.sources[%d]", i))
+		if err != nil {
+			return nil, a.config.at(err)
+		}
+		uploads.Desks = append(uploads.Desks, web.Desk{Desk: d, Token: token})
+	}
+	uploads.Files = func(ctx context.Context, upload *conversion.Upload) (files []web.File, err error) {
+		told, err := a.worker.Told(ctx, upload, 1)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range told.Files {
+			files = append(files, web.File{Name: file.Name, Write: file.Write})
+		}
+		return files, nil
+	}
+	mux := http.NewServeMux()
+	uploads.Handle(mux)
+	return mux, nil
+}
+
+// serve answers HTTP until ctx ends; what is being answered then is finished.
+func (a *app) serve(ctx context.Context, log *slog.Logger) (stop func() error, err error) {
+	if a.config.Web == nil {
+		return func() error { return nil }, nil
+	}
+	handler, err := a.handler(log)
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := a.config.certificate()
+	if err != nil {
+		return nil, a.config.at(err)
+	}
+	listener, err := net.Listen("tcp", a.config.Web.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for requests: %w", err)
+	}
+	if certificate != nil {
+		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12})
+	}
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 15 * time.Minute, WriteTimeout: 30 * time.Minute, IdleTimeout: 2 * time.Minute,
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	log.Info("taking requests", "address", listener.Addr().String())
+	return func() error {
+		for _, plan := range a.worker.Plans {
+			if d, ok := plan.Source.(*desk.Desk); ok {
+				d.Close()
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err := server.Shutdown(ctx)
+		if failure := <-ended; !errors.Is(failure, http.ErrServerClosed) {
+			err = errors.Join(err, failure)
+		}
+		return err
+	}, nil
+}
+
+// probeWeb sees whether HTTP is answered, or could be.
+func (c *config) probeWeb(ctx context.Context) (string, error) {
+	listener, err := net.Listen("tcp", c.Web.Listen)
+	if err == nil {
+		return "free; “calltally run” will listen there", listener.Close()
+	}
+	scheme := "http"
+	if c.Web.CertificateFile != "" {
+		scheme = "https"
+	}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // nothing is sent
+	request, failure := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+c.Web.Listen+"/uploads/0", nil)
+	if failure != nil {
+		return "", failure
+	}
+	answer, failure := client.Do(request)
+	if failure != nil {
+		return "", fmt.Errorf("it is taken by a program that doesn't answer (%w): %w", failure, err)
+	}
+	answer.Body.Close()
+	if answer.Header.Get("WWW-Authenticate") != web.Challenge {
+		return "", fmt.Errorf("it is taken by another program: %w", err)
+	}
+	return "calltally answers there", nil
+}
