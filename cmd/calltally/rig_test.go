@@ -25,6 +25,7 @@ import (
 	"calltally/ingest"
 	"calltally/ingest/mailbox"
 	"calltally/ingest/sftp"
+	"calltally/report/reply"
 	"calltally/scripts/rig"
 )
 
@@ -555,6 +556,57 @@ func TestRigAServerWhoseConnectionsBreak(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Replies go through a relay whose connections break in every way and at every place: each
+// mail is answered, and one that is sent again is the same mail.
+func TestRigARelayWhoseConnectionsBreak(t *testing.T) {
+	for way, how := range rig.Breaks {
+		for scheme, relay := range map[string]string{"smtps": rig.SMTPS, "smtp": rig.Submission} {
+			t.Run(way+" "+scheme, func(t *testing.T) {
+				t.Parallel()
+				p := newParties(t)
+				proxy := rig.NewProxy(t, relay)
+				settings := p.settings(secureIMAP, "")
+				app := startApp(t, configOf(t, strings.ReplaceAll(strings.ReplaceAll(settings, rig.SMTPS, proxy.Address), "smtps://", scheme+"://")))
+				importTestCalls(t, app, 3)
+				app.worker.Replier.(*reply.Sender).Patience = 300 * time.Millisecond
+				cuts := []int64{10, 60, 200, 600, 1500, 1900, 2200, 2300, 2400, 2500, 2700}
+				const mails = 3
+				for i := range mails {
+					p.send(t, fmt.Sprint("Orders ", i), fmt.Sprintf("orders-%d.csv", i), testUpload(3, i+1))
+				}
+				uploads := p.open(t, p.uploads)
+				eventually(t, "the mails arrive", 10*time.Second, func() bool { return uploads.count("INBOX") == mails })
+				now := time.Now()
+				app.worker.Now = func() time.Time { return now }
+				proxy.Break.Store(how)
+				failures := 0
+				for _, bytes := range append(cuts, 0) {
+					proxy.CutAfter.Store(bytes)
+					if err := app.worker.RunOnce(t.Context()); err != nil {
+						failures++
+					}
+					now = now.Add(6 * time.Hour) // when what failed is due again
+				}
+				if failures == 0 {
+					t.Error("nothing broke, so that this shows nothing")
+				}
+				sender := p.open(t, p.sender)
+				answered := map[string]string{}
+				for range sender.count("INBOX") {
+					answer := nextAnswer(t, sender)
+					if before, known := answered[answer.inReplyTo]; known && before != string(answer.files[""])+answer.text {
+						t.Errorf("%s was answered by two different mails", answer.subject)
+					}
+					answered[answer.inReplyTo] = string(answer.files[""]) + answer.text
+				}
+				if len(answered) != mails {
+					t.Errorf("%d mails are answered, want %d", len(answered), mails)
+				}
+			})
+		}
 	}
 }
 

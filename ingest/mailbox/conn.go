@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -32,14 +33,20 @@ type Server struct {
 	// Login, if set, is how to log in without a password: offers says whether the server
 	// has a mechanism.
 	Login func(ctx context.Context, offers func(mechanism string) bool) (sasl.Client, error)
+	// Patience is how long the server may take to begin an answer, and between its bytes; a
+	// minute if it is 0.
+	Patience time.Duration
 }
+
+func (s Server) patience() time.Duration { return cmp.Or(s.Patience, time.Minute) }
 
 // conn is one IMAP session. It owns every call of the client library, because
 // that has no deadlines and no contexts: each wait here has both.
 type conn struct {
-	client *imapclient.Client
-	wire   *patientConn
-	woken  chan struct{}
+	client   *imapclient.Client
+	wire     *patientConn
+	patience time.Duration
+	woken    chan struct{}
 }
 
 // patientConn renews a deadline with every byte that comes, while an answer is
@@ -47,13 +54,14 @@ type conn struct {
 // large it is and however steadily it arrives.
 type patientConn struct {
 	net.Conn
-	waiting atomic.Bool
+	patience time.Duration
+	waiting  atomic.Bool
 }
 
 func (p *patientConn) Read(b []byte) (int, error) {
 	var deadline time.Time
 	if p.waiting.Load() {
-		deadline = time.Now().Add(commandTimeout)
+		deadline = time.Now().Add(p.patience)
 	}
 	if err := p.Conn.SetReadDeadline(deadline); err != nil {
 		return 0, err
@@ -68,7 +76,7 @@ func (p *patientConn) Read(b []byte) (int, error) {
 // await begins to wait for an answer; a read that began before gets a deadline.
 func (p *patientConn) await() {
 	p.waiting.Store(true)
-	_ = p.Conn.SetReadDeadline(time.Now().Add(commandTimeout)) // a closed connection fails at its next use
+	_ = p.Conn.SetReadDeadline(time.Now().Add(p.patience)) // a closed connection fails at its next use
 }
 
 // SetReadDeadline is the library's; ours counts.
@@ -76,7 +84,7 @@ func (p *patientConn) SetReadDeadline(time.Time) error { return nil }
 
 // dial connects and logs in.
 func dial(ctx context.Context, server Server) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, server.patience())
 	defer cancel()
 	dialer := net.Dialer{Timeout: 20 * time.Second, KeepAlive: 30 * time.Second}
 	raw, err := dialer.DialContext(ctx, "tcp", server.Address)
@@ -112,7 +120,8 @@ func (c *conn) logIn(ctx context.Context, server Server) error {
 
 // greet makes the session on a connection, with TLS before anything secret.
 func (c *conn) greet(ctx context.Context, raw net.Conn, server Server) (err error) {
-	c.wire = &patientConn{Conn: raw}
+	c.patience = server.patience()
+	c.wire = &patientConn{Conn: raw, patience: c.patience}
 	options := &imapclient.Options{TLSConfig: server.TLS, UnilateralDataHandler: &imapclient.UnilateralDataHandler{
 		Mailbox: func(data *imapclient.UnilateralDataMailbox) {
 			if data.NumMessages != nil {
@@ -143,7 +152,7 @@ func (c *conn) greet(ctx context.Context, raw net.Conn, server Server) (err erro
 // do waits for f at most until ctx ends; then it closes the connection, which is
 // the only way to end a wait.
 func (c *conn) do(ctx context.Context, what string, f func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	return c.within(ctx, what, f)
 }

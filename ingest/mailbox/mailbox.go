@@ -216,7 +216,8 @@ func (m *Mailbox) closeLocked() {
 // Close ends the connection.
 func (m *Mailbox) Close() { m.drop() }
 
-// Wake waits with IDLE until the server tells of a change.
+// Wake waits with IDLE until the server tells of a change, or for as long as that can be
+// relied on.
 func (m *Mailbox) Wake(ctx context.Context) error {
 	if !m.Idle {
 		<-ctx.Done()
@@ -228,6 +229,8 @@ func (m *Mailbox) Wake(ctx context.Context) error {
 	if c == nil {
 		return errors.New("not connected")
 	}
+	ctx, cancel := context.WithTimeout(ctx, longestIdle)
+	defer cancel()
 	err := c.idle(ctx)
 	if err != nil {
 		m.drop()
@@ -263,6 +266,8 @@ func (m *Mailbox) Probe(ctx context.Context) (string, error) {
 }
 
 const (
-	commandTimeout = 60 * time.Second // for an answer to begin, and between its bytes
-	fetchTimeout   = 30 * time.Minute // for a whole mail
+	fetchTimeout = 30 * time.Minute // for a whole mail
+	// longestIdle is how long we wait in IDLE before we look, which is a sign of life too:
+	// between us and the server, connections that nothing passes over are forgotten.
+	longestIdle = 9 * time.Minute
 )

@@ -25,9 +25,12 @@ type rigBox struct {
 	secure        *tls.Config
 }
 
-func newRigBox(t *testing.T) rigBox {
+func newRigBox(t *testing.T) rigBox { return newRigBoxOf(t, "box-m") }
+
+// newRigBoxOf is one whose name begins so: with sdbox- it is kept in another form.
+func newRigBoxOf(t *testing.T, begins string) rigBox {
 	t.Helper()
-	name := "box-m" + strings.ToLower(rand.Text()[:10])
+	name := begins + strings.ToLower(rand.Text()[:10])
 	return rigBox{user: name + "@rig.test", address: name + "+acme@rig.test", secure: rig.TLS(t)}
 }
 
@@ -82,7 +85,12 @@ func appendTo(t *testing.T, client *imapclient.Client, folder, raw string) {
 }
 
 func TestRigMailIsMoved(t *testing.T) {
-	box := newRigBox(t)
+	for _, form := range []string{"box-m", "sdbox-m"} {
+		t.Run(form, func(t *testing.T) { testRigMailIsMoved(t, newRigBoxOf(t, form)) })
+	}
+}
+
+func testRigMailIsMoved(t *testing.T, box rigBox) {
 	box.deliver(t, ordersMail)
 	box.deliver(t, salesMail)
 	box.deliver(t, "X-Calltally-Report: upload=1\r\n"+ordersMail)
@@ -243,5 +251,101 @@ func TestRigWrongPassword(t *testing.T) {
 	_, err := poll(t.Context(), t, m, accept)
 	if err == nil || !strings.Contains(err.Error(), box.user) || strings.Contains(err.Error(), "falsch-0815") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// A server that can neither move mail nor expunge one alone keeps it where it is, marked.
+func TestRigAServerThatCanDoLittle(t *testing.T) {
+	box := newRigBox(t)
+	box.deliver(t, ordersMail)
+	box.deliver(t, salesMail)
+	m := box.mailbox(t)
+	m.Server.Address = rig.PoorIMAP
+	wantNames(t, mustPoll(t, m), "orders.csv", "sales.csv")
+	wantNames(t, mustPoll(t, m))
+	for _, k := range folderOf(t, box.open(t), "INBOX") {
+		if !k.flagged(processedKeyword) || k.flagged(imap.FlagDeleted) {
+			t.Error("a mail is not marked, or marked as deleted")
+		}
+	}
+	if got, err := m.Probe(t.Context()); err != nil || got != "INBOX: 0 mails to process; files mail by a keyword (the server can't move mail safely); no IDLE, polling only" {
+		t.Errorf("the check says %q, %v", got, err)
+	}
+}
+
+// Connections break in every way at every place, with every form of mailbox and server, and
+// in the end each mail was delivered whole, under one origin, and put away once.
+func TestRigBrokenConnections(t *testing.T) {
+	for way, how := range rig.Breaks {
+		for _, c := range []struct{ form, address string }{{"box-m", rig.IMAPS}, {"sdbox-m", rig.IMAPS}, {"box-m", rig.PoorIMAP}} {
+			t.Run(way+" "+c.form+" "+c.address, func(t *testing.T) {
+				t.Parallel()
+				box := newRigBoxOf(t, c.form)
+				const mails = 4
+				for range mails / 2 {
+					box.deliver(t, ordersMail)
+					box.deliver(t, strings.Replace(salesMail, "\r\n\r\n", "\r\n\r\n"+strings.Repeat("filler\r\n", 2000), 1))
+				}
+				proxy := rig.NewProxy(t, c.address)
+				proxy.Break.Store(how)
+				m := box.mailbox(t)
+				m.Server.Address, m.Server.Patience = proxy.Address, 300*time.Millisecond
+				defer m.Close()
+				delivered := map[string]string{}
+				look := func() (failed bool) {
+					for d, err := range m.Deliveries(t.Context()) {
+						if err != nil {
+							failed = true
+							continue
+						}
+						content := contentOf(t, d)
+						if before, known := delivered[d.Origin]; known && before != content {
+							t.Errorf("%s came with other bytes", d.Origin)
+						}
+						delivered[d.Origin] = content
+						if err := d.Ack(t.Context(), ingest.Accepted); err != nil {
+							t.Error(err)
+						}
+					}
+					return failed
+				}
+				failures := 0
+				for _, bytes := range []int64{20, 1500, 3000, 4200, 4500, 5000, 6000, 9000, 15_000, 25_000, 40_000} {
+					proxy.CutAfter.Store(bytes)
+					m.Close()
+					if look() {
+						failures++
+					}
+				}
+				if failures == 0 {
+					t.Error("nothing broke, so that this shows nothing")
+				}
+				proxy.CutAfter.Store(0)
+				m.Close()
+				for range 2 {
+					if look() {
+						t.Error("it fails although nothing breaks any more")
+					}
+				}
+				if len(delivered) != mails {
+					t.Errorf("%d mails were delivered, want %d", len(delivered), mails)
+				}
+				client := box.open(t)
+				kept := len(folderOf(t, client, "Processed"))
+				if c.address == rig.PoorIMAP {
+					kept = 0
+					for _, k := range folderOf(t, client, "INBOX") {
+						if k.flagged(processedKeyword) {
+							kept++
+						}
+					}
+				} else if left := len(folderOf(t, client, "INBOX")); left > 0 {
+					t.Errorf("INBOX still holds %d mails", left)
+				}
+				if kept != mails {
+					t.Errorf("%d mails are put away, want %d", kept, mails)
+				}
+			})
+		}
 	}
 }

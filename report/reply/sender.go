@@ -2,6 +2,7 @@
 package reply
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -37,16 +38,18 @@ type Sender struct {
 	// Hello is the name that we greet with.
 	Hello string
 	Log   *slog.Logger
+	// Patience is how long the relay may take to answer; a minute if it is 0. Letting us in
+	// may take twice as long, taking a letter five times, and all of it ten times.
+	Patience time.Duration
 }
 
-const (
-	dialTimeout = 20 * time.Second
-	sendTimeout = 10 * time.Minute
-)
+const dialTimeout = 20 * time.Second
+
+func (s *Sender) patience() time.Duration { return cmp.Or(s.Patience, time.Minute) }
 
 // Send sends a letter. The same letter always becomes the same bytes.
 func (s *Sender) Send(ctx context.Context, letter *report.Letter) error {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 10*s.patience())
 	defer cancel()
 	client, done, err := s.connect(ctx)
 	if err != nil {
@@ -124,6 +127,8 @@ func (s *Sender) connect(ctx context.Context) (client *smtp.Client, done func(),
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	done = func() { stop(); conn.Close() }
+	late := time.AfterFunc(2*s.patience(), func() { conn.Close() })
+	defer late.Stop()
 	if client, err = s.greet(ctx, conn); err != nil {
 		done()
 		return nil, nil, fmt.Errorf("relay %s: %w", s.Address, err)
@@ -146,7 +151,7 @@ func (s *Sender) greet(ctx context.Context, conn net.Conn) (client *smtp.Client,
 			return nil, err
 		}
 	}
-	client.CommandTimeout, client.SubmissionTimeout = time.Minute, 5*time.Minute
+	client.CommandTimeout, client.SubmissionTimeout = s.patience(), 5*s.patience()
 	if err := client.Hello(s.Hello); err != nil {
 		return nil, err
 	}
@@ -170,7 +175,7 @@ func (s *Sender) greet(ctx context.Context, conn net.Conn) (client *smtp.Client,
 
 // Probe connects and logs in, for checks. It returns what answered.
 func (s *Sender) Probe(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
 	client, done, err := s.connect(ctx)
 	if err != nil {

@@ -20,13 +20,14 @@ import (
 
 // Where the servers listen, and the password of everybody there.
 const (
-	IMAP     = "127.0.0.1:10143"
-	IMAPS    = "127.0.0.1:10993"
-	SMTPS    = "127.0.0.1:10465"
-	LMTP     = "127.0.0.1:10024"
-	MX       = "127.0.0.1:10025"
-	SFTP     = "127.0.0.1:10022"
-	Password = "s3cret"
+	IMAP  = "127.0.0.1:10143"
+	IMAPS = "127.0.0.1:10993"
+	SMTPS = "127.0.0.1:10465"
+	// Submission is the relay that begins without TLS and demands STARTTLS.
+	Submission = "127.0.0.1:10587"
+	LMTP       = "127.0.0.1:10024"
+	SFTP       = "127.0.0.1:10022"
+	Password   = "s3cret"
 )
 
 // PoorIMAP is the IMAP server where it says that it can do little: no MOVE, no UIDPLUS, no
