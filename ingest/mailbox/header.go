@@ -25,7 +25,7 @@ func readMail(h message.Header) ingest.Mail {
 	m.References, _ = ids.MsgIDList("References")
 	// What the server wrote comes before what the sender wrote.
 	seen := map[string]bool{}
-	for _, field := range []string{"X-Original-To", "Delivered-To", "Envelope-To", "To", "Cc"} {
+	for _, field := range []string{"X-Original-To", "X-Delivered-To", "Delivered-To", "Envelope-To", "To", "Cc"} {
 		for fields := h.FieldsByKey(field); fields.Next(); {
 			for _, address := range addresses(fields.Value()) {
 				if !seen[address] && len(m.Recipients) < maxRecipients {
