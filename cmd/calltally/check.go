@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"calltally/conversion"
+	"calltally/ingest/desk"
 	"calltally/report"
 )
 
@@ -55,7 +56,13 @@ func printChecked(g *globals, all []checked) {
 		if !one.OK {
 			mark = "FAIL"
 		}
-		fmt.Fprintf(g.stdout, "%s  %-18s %s\n      %s\n", mark, conversion.Clip(one.Name, 18), conversion.Clip(one.Where, 54), report.Wrap(78, 6, one.Answer))
+		line := fmt.Sprintf("%s  %-18s %s", mark, conversion.Clip(one.Name, 18), conversion.Clip(one.Where, 54))
+		if whole := line + ": " + one.Answer; len([]rune(whole)) <= 80 {
+			line = whole
+		} else {
+			line += "\n      " + report.Wrap(78, 6, one.Answer)
+		}
+		fmt.Fprintln(g.stdout, line)
 		if one.Cure != "" {
 			fmt.Fprintf(g.stdout, "      → %s\n", report.Wrap(78, 8, one.Cure))
 		}
@@ -77,15 +84,14 @@ func (a *app) checkAll(ctx context.Context) []checked {
 	}
 	for i, plan := range a.worker.Plans {
 		settings := a.config.Sources[i]
-		prober, ok := plan.Source.(interface {
+		switch source := plan.Source.(type) {
+		case *desk.Desk:
+			all = append(all, try("source "+settings.Name, a.config.Web.Listen, func() (string, error) { return a.config.probeDesk(ctx, i) }))
+		case interface {
 			Probe(context.Context) (string, error)
-		})
-		if ok {
-			all = append(all, try("source "+settings.Name, cmp.Or(settings.URL, settings.Path), func() (string, error) { return prober.Probe(ctx) }))
+		}:
+			all = append(all, try("source "+settings.Name, cmp.Or(settings.URL, settings.Path), func() (string, error) { return source.Probe(ctx) }))
 		}
-	}
-	if a.config.Web != nil {
-		all = append(all, try("web", a.config.Web.Listen, func() (string, error) { return a.config.probeWeb(ctx) }))
 	}
 	if prober, ok := a.worker.Replier.(interface {
 		Probe(context.Context) (string, error)
@@ -114,6 +120,9 @@ func try(name, where string, probe func() (string, error)) checked {
 // cureFor says what usually helps against an error.
 func cureFor(err error) string {
 	text := strings.ToLower(err.Error())
+	if strings.Contains(text, "“calltally ") { // it says so itself
+		return ""
+	}
 	for _, known := range []struct{ sign, cure string }{
 		{"connection refused", "Nothing listens there: check host and port, and that the server runs."},
 		{"no such host", "The host name is not known: check its spelling and the DNS."},

@@ -160,28 +160,38 @@ func (a *app) serve(ctx context.Context, log *slog.Logger) (stop func() error, e
 	}, nil
 }
 
-// probeWeb sees whether HTTP is answered, or could be.
-func (c *config) probeWeb(ctx context.Context) (string, error) {
-	listener, err := net.Listen("tcp", c.Web.Listen)
-	if err == nil {
+// probeDesk sees whether requests are taken and the token of the i-th source is known, or
+// whether they could be taken.
+func (c *config) probeDesk(ctx context.Context, i int) (string, error) {
+	listener, taken := net.Listen("tcp", c.Web.Listen)
+	if taken == nil {
 		return "free; “calltally run” will listen there", listener.Close()
+	}
+	token, err := c.token(&c.Sources[i], fmt.Sprintf("$.sources[%d]", i))
+	if err != nil {
+		return "", err
 	}
 	scheme := "http"
 	if c.Web.CertificateFile != "" {
 		scheme = "https"
 	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // nothing is sent
-	request, failure := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+c.Web.Listen+"/uploads/0", nil)
-	if failure != nil {
-		return "", failure
+	// The certificate is for another name than the address here, which is our own.
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // see above
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+c.Web.Listen+"/uploads/0", nil)
+	if err != nil {
+		return "", err
 	}
-	answer, failure := client.Do(request)
-	if failure != nil {
-		return "", fmt.Errorf("it is taken by a program that doesn't answer (%w): %w", failure, err)
+	request.Header.Set("Authorization", "Bearer "+token)
+	answer, err := client.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("the address is taken by a program that doesn't answer (%w): %w", err, taken)
 	}
 	answer.Body.Close()
-	if answer.Header.Get("WWW-Authenticate") != web.Challenge {
-		return "", fmt.Errorf("it is taken by another program: %w", err)
+	switch {
+	case answer.StatusCode == http.StatusNotFound && answer.Header.Get("Content-Type") == "application/json":
+		return "calltally answers there and knows the token", nil
+	case answer.Header.Get("WWW-Authenticate") == web.Challenge:
+		return "", errors.New("calltally answers there and doesn't know the token: start it again, so that it reads its configuration")
 	}
-	return "calltally answers there", nil
+	return "", fmt.Errorf("the address is taken by another program: %w", taken)
 }

@@ -316,3 +316,27 @@ func TestSendTriesAgain(t *testing.T) {
 		t.Errorf("%d uploads after %d tries", n, tries)
 	}
 }
+
+// check asks a calltally that runs whether it knows the token.
+func TestProbeDesk(t *testing.T) {
+	d := newDesks(t)
+	c := d.app.config
+	c.Web.Listen = strings.TrimPrefix(d.url, "http://")
+	if got, err := c.probeDesk(t.Context(), 0); err != nil || got != "calltally answers there and knows the token" {
+		t.Errorf("%q, %v", got, err)
+	}
+	c.Sources[0].Token = strings.Repeat("x", shortestToken)
+	if _, err := c.probeDesk(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "doesn't know the token: start it again") {
+		t.Error(err)
+	}
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	c.Web.Listen = strings.TrimPrefix(other.URL, "http://")
+	if _, err := c.probeDesk(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "taken by another program") {
+		t.Error(err)
+	}
+	c.Web.Listen = "127.0.0.1:0"
+	if got, err := c.probeDesk(t.Context(), 0); err != nil || !strings.HasPrefix(got, "free; ") {
+		t.Errorf("%q, %v", got, err)
+	}
+}
