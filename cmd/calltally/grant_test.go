@@ -33,20 +33,11 @@ func grantFrom(t *testing.T, p *rig.Provider, more string) *grant {
 
 func grantingConfig(t *testing.T, p *rig.Provider, more string) *config {
 	t.Helper()
-	text := fmt.Sprintf(`
+	return configOf(t, fmt.Sprintf(`
 store: calltally.db
 accounts: [{id: "23"}]
 grants: [{name: rig, provider: other, client_id: calltally, client_secret: %s, token_url: "%s/token", authorize_url: "%s/authorize"%s}]
-`, rig.Secret, p.URL, p.URL, more)
-	file := filepath.Join(t.TempDir(), "calltally.yaml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := loadConfig(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+`, rig.Secret, p.URL, p.URL, more))
 }
 
 // An access token is asked for once while it is good; a refresh token that was replaced is

@@ -12,7 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -55,15 +55,13 @@ type conn struct {
 type patientConn struct {
 	net.Conn
 	patience time.Duration
-	waiting  atomic.Bool
+
+	mu      sync.Mutex
+	waiting bool
 }
 
 func (p *patientConn) Read(b []byte) (int, error) {
-	var deadline time.Time
-	if p.waiting.Load() {
-		deadline = time.Now().Add(p.patience)
-	}
-	if err := p.Conn.SetReadDeadline(deadline); err != nil {
+	if err := p.renew(); err != nil {
 		return 0, err
 	}
 	n, err := p.Conn.Read(b)
@@ -73,10 +71,23 @@ func (p *patientConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// await begins to wait for an answer; a read that began before gets a deadline.
-func (p *patientConn) await() {
-	p.waiting.Store(true)
-	_ = p.Conn.SetReadDeadline(time.Now().Add(p.patience)) // a closed connection fails at its next use
+// renew gives a read a deadline if an answer is awaited, and otherwise none.
+func (p *patientConn) renew() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var deadline time.Time
+	if p.waiting {
+		deadline = time.Now().Add(p.patience)
+	}
+	return p.Conn.SetReadDeadline(deadline)
+}
+
+// await says whether an answer is awaited from now on; it holds for a read that began before.
+func (p *patientConn) await(waiting bool) {
+	p.mu.Lock()
+	p.waiting = waiting
+	p.mu.Unlock()
+	_ = p.renew() // a closed connection fails at its next use
 }
 
 // SetReadDeadline is the library's; ours counts.
@@ -158,8 +169,8 @@ func (c *conn) do(ctx context.Context, what string, f func() error) error {
 }
 
 func (c *conn) within(ctx context.Context, what string, f func() error) error {
-	c.wire.await()
-	defer c.wire.waiting.Store(false)
+	c.wire.await(true)
+	defer c.wire.await(false)
 	stop := context.AfterFunc(ctx, func() { c.client.Close() })
 	err := f()
 	if !stop() && ctx.Err() != nil {

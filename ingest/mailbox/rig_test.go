@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"net"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
 	"calltally/ingest"
@@ -277,8 +279,13 @@ func TestRigAServerThatCanDoLittle(t *testing.T) {
 // in the end each mail was delivered whole, under one origin, and put away once.
 func TestRigBrokenConnections(t *testing.T) {
 	for way, how := range rig.Breaks {
-		for _, c := range []struct{ form, address string }{{"box-m", rig.IMAPS}, {"sdbox-m", rig.IMAPS}, {"box-m", rig.PoorIMAP}} {
-			t.Run(way+" "+c.form+" "+c.address, func(t *testing.T) {
+		for _, c := range []struct {
+			name, form, address string
+			token               bool
+		}{
+			{"maildir", "box-m", rig.IMAPS, false}, {"sdbox", "sdbox-m", rig.IMAPS, false}, {"can do little", "box-m", rig.PoorIMAP, false}, {"by token", "box-m", rig.IMAPS, true},
+		} {
+			t.Run(way+" "+c.name, func(t *testing.T) {
 				t.Parallel()
 				box := newRigBoxOf(t, c.form)
 				const mails = 4
@@ -290,6 +297,11 @@ func TestRigBrokenConnections(t *testing.T) {
 				proxy.Break.Store(how)
 				m := box.mailbox(t)
 				m.Server.Address, m.Server.Patience = proxy.Address, 300*time.Millisecond
+				if c.token {
+					m.Server.Login = func(context.Context, func(string) bool) (sasl.Client, error) {
+						return sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: box.user, Token: rig.Token(box.user, time.Now().Add(time.Hour))}), nil
+					}
+				}
 				defer m.Close()
 				delivered := map[string]string{}
 				look := func() (failed bool) {

@@ -381,6 +381,26 @@ func TestWakeEndsSoonAlthoughTheServerIsSilent(t *testing.T) {
 	}
 }
 
+// A server that tells of nothing, or that has long forgotten us, is looked at again after
+// nine minutes, however long nobody asks for it; then it is seen whether it is still there.
+func TestIdleEndsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := connected(t, &script{})
+		for range 4 { // more than the half an hour after which servers hang up
+			began := time.Now()
+			if err := m.Wake(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took < 8*time.Minute || took > 10*time.Minute {
+				t.Errorf("it waited for %s", took)
+			}
+			if _, err := poll(t.Context(), t, m, accept); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 func TestWakeWithoutIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{capabilities: "IMAP4rev1 MOVE"}
