@@ -253,6 +253,7 @@ func (f *found) fetch(files Files) error {
 	defer in.Close()
 	copy, disk, err := Spool(in)
 	if err = errors.Join(disk, err); err != nil {
+		copy.Remove()
 		return fmt.Errorf("fetch file: %w", err)
 	}
 	f.copy = copy

@@ -40,6 +40,12 @@ type Settler interface {
 	Settling() time.Duration
 }
 
+// Finisher is a source that has something left to do once all that one look has yielded is
+// acknowledged.
+type Finisher interface {
+	Finish(ctx context.Context) error
+}
+
 // Small files are carried on together, because making sure that something is on the disk
 // takes longer than reading them.
 const (
@@ -69,7 +75,7 @@ type Delivery struct {
 	Bundle string
 	Closes bool
 	// AtHand says that the file is a SmallFile on this machine, so that nothing waits while
-	// several such are read.
+	// several such are read. It is acknowledged with others, after more were yielded.
 	AtHand bool
 	// Known says that no other bytes ever come under this origin: once an upload has it, they
 	// are not read again.

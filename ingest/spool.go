@@ -17,22 +17,18 @@ type Spooled struct {
 	path  string // of a temporary file
 }
 
-// Spool reads a file to its end. disk is the disk's failure, which is not the file's.
+// Spool reads a file to its end, or as far as it can be read. disk is the disk's failure,
+// which is not the file's. Remove what it returns.
 func Spool(in io.Reader) (s *Spooled, disk, err error) {
 	s = &Spooled{}
 	sum := sha256.New()
 	in = io.TeeReader(in, sum)
-	if s.bytes, err = io.ReadAll(io.LimitReader(in, SmallFile+1)); err != nil {
-		return nil, nil, err
-	}
-	if s.Size = int64(len(s.bytes)); s.Size > SmallFile {
-		if disk, err = s.toDisk(io.MultiReader(bytes.NewReader(s.bytes), in)); disk != nil || err != nil {
-			s.Remove()
-			return nil, disk, err
-		}
+	s.bytes, err = io.ReadAll(io.LimitReader(in, SmallFile+1))
+	if s.Size = int64(len(s.bytes)); err == nil && s.Size > SmallFile {
+		disk, err = s.toDisk(io.MultiReader(bytes.NewReader(s.bytes), in))
 	}
 	sum.Sum(s.Digest[:0])
-	return s, nil, nil
+	return s, disk, err
 }
 
 func (s *Spooled) toDisk(in io.Reader) (disk, err error) {

@@ -61,7 +61,11 @@ func (w *Worker) acceptAll(ctx context.Context, source ingest.Source, accepted f
 			break
 		}
 	}
-	return accept.close(nil)
+	err := accept.close(nil)
+	if finisher, ok := source.(ingest.Finisher); ok && ctx.Err() == nil {
+		err = errors.Join(err, named(finisher.Finish(ctx)))
+	}
+	return err
 }
 
 // Members calls each for the files of an archive as deliveries of their own, and for any

@@ -248,9 +248,73 @@ func (c *conn) fetch(ctx context.Context, uid imap.UID, limit int64, spool strin
 	if err != nil {
 		return nil, err
 	}
-	f.digest = fmt.Sprintf("%x", digest.Sum(nil)[:16])
+	f.digest = mailDigest(digest.Sum(nil))
 	return f, out.Close()
 }
+
+// fetchSmall fetches the small ones of several mails by one command, without marking them
+// read. What it leaves out is large, or gone.
+func (c *conn) fetchSmall(ctx context.Context, uids []imap.UID, limit int64) (map[imap.UID][]byte, error) {
+	if len(uids) < 2 {
+		return nil, nil
+	}
+	var small imap.UIDSet
+	err := c.do(ctx, "fetch sizes", func() error {
+		messages, err := c.client.Fetch(imap.UIDSetNum(uids...), &imap.FetchOptions{UID: true, RFC822Size: true}).Collect()
+		for _, m := range messages {
+			if m.RFC822Size > 0 && m.RFC822Size <= min(limit, ingest.SmallFile) {
+				small.AddNum(m.UID)
+			}
+		}
+		return err
+	})
+	if err != nil || len(small) == 0 {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	mails := map[imap.UID][]byte{}
+	if err := c.within(ctx, "fetch mails", func() error { return c.readAll(small, mails) }); err != nil {
+		return nil, err // what came before the failure may not be whole
+	}
+	return mails, nil
+}
+
+// readAll reads mails into memory. A literal must be read when it comes, before or after the
+// number that it belongs to.
+func (c *conn) readAll(uids imap.UIDSet, into map[imap.UID][]byte) error {
+	cmd := c.client.Fetch(uids, &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{{Peek: true}}})
+	for message := cmd.Next(); message != nil; message = cmd.Next() {
+		var uid imap.UID
+		var mail []byte
+		for item := message.Next(); item != nil; item = message.Next() {
+			switch item := item.(type) {
+			case imapclient.FetchItemDataUID:
+				uid = item.UID
+			case imapclient.FetchItemDataBodySection:
+				if item.Literal == nil {
+					continue // it is gone
+				}
+				if item.Literal.Size() > 2*ingest.SmallFile {
+					c.abandon(item.Literal)
+					return errTooLong
+				}
+				var err error
+				if mail, err = io.ReadAll(item.Literal); err != nil || int64(len(mail)) != item.Literal.Size() {
+					c.client.Close() // see copySection
+					return errors.Join(errCut, err)
+				}
+			}
+		}
+		if uid != 0 && mail != nil {
+			into[uid] = mail
+		}
+	}
+	return cmd.Close()
+}
+
+// mailDigest is what a mail is told by, made of its SHA-256.
+func mailDigest(sum []byte) string { return fmt.Sprintf("%x", sum[:16]) }
 
 // size asks how large a mail is before any of it is fetched. Another session's
 // change of the mail's flags may be told first and without the size; then it is
@@ -325,13 +389,15 @@ func (c *conn) abandon(literal io.Reader) {
 	c.client.Close()
 }
 
-// file puts a mail away: moved where that is safe, else marked with a keyword.
-func (c *conn) file(ctx context.Context, uid imap.UID, folder string) error {
-	uids := imap.UIDSetNum(uid)
+// file puts mails away: moved where that is safe, else marked with a keyword.
+func (c *conn) file(ctx context.Context, uids imap.UIDSet, folder string) error {
 	if c.has(imap.CapMove) {
 		err := c.intoFolder(ctx, folder, func() error { _, err := c.client.Move(uids, folder).Wait(); return err })
 		if err == nil || ctx.Err() != nil {
 			return err
+		}
+		if all, _ := uids.Nums(); len(all) > 1 { // one of them may be gone
+			return c.fileEach(ctx, all, folder)
 		}
 		return c.mark(ctx, uids, processedKeyword)
 	}
@@ -348,6 +414,16 @@ func (c *conn) file(ctx context.Context, uid imap.UID, folder string) error {
 		return err
 	}
 	return c.do(ctx, "expunge", func() error { return c.client.UIDExpunge(uids).Close() })
+}
+
+// fileEach puts mails away one by one.
+func (c *conn) fileEach(ctx context.Context, uids []imap.UID, folder string) error {
+	for _, uid := range uids {
+		if err := c.file(ctx, imap.UIDSetNum(uid), folder); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // intoFolder does what needs a folder; if that fails, the folder is made and it

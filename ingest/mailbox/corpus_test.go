@@ -48,10 +48,16 @@ func TestCorpus(t *testing.T) {
 // described is what is made of a mail, one fact a line.
 func described(t *testing.T, file string) string {
 	t.Helper()
-	m, err := takeApart(file, t.TempDir())
+	in, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	m, err := takeApart(in)
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
+	defer m.remove()
 	var b strings.Builder
 	if m.skip != "" {
 		return "  not read: " + m.skip + "\n"
@@ -65,10 +71,7 @@ func described(t *testing.T, file string) string {
 			fmt.Fprintf(&b, "  %s refused: %s\n", f.name, f.refusal.Error())
 			continue
 		}
-		content, err := os.ReadFile(f.path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		content := copied(t, f)
 		first, _, _ := bytes.Cut(content, []byte("\r\n"))
 		fmt.Fprintf(&b, "  %s, %d bytes: %.60q\n", f.name, len(content), first)
 	}

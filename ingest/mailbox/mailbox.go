@@ -4,10 +4,13 @@
 package mailbox
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"os"
@@ -40,6 +43,7 @@ type Mailbox struct {
 	mu       sync.Mutex
 	conn     *conn
 	suspects map[imap.UID]bool
+	toFile   map[string]imap.UIDSet // mails that are done, by the folder that they go to
 }
 
 const (
@@ -66,27 +70,56 @@ func (m *Mailbox) Deliveries(ctx context.Context) iter.Seq2[*ingest.Delivery, er
 			yield(nil, err)
 			return
 		}
-		for _, uid := range m.suspectsLast(uids) {
-			more, err := m.deliver(ctx, c, uid, yield)
-			if err == nil && more {
-				continue
-			}
-			if err != nil {
-				m.suspect(uid)
-			}
-			if !more {
-				m.drop()
-				if err != nil {
-					m.Log.Warn("mail not put away; it is looked at again", "source", m.Label, "uid", uid, "error", err)
-				}
-				return
-			}
-			if !yield(nil, fmt.Errorf("mail %d: %w", uid, err)) || !refusedByServer(err) {
-				m.drop()
+		for batch := range slices.Chunk(m.suspectsLast(uids), ingest.Together) {
+			if c = m.deliverAll(ctx, c, batch, yield); c == nil {
 				return
 			}
 		}
 	}
+}
+
+// deliverAll yields what is in some mails. It returns the connection, nil if nothing follows.
+func (m *Mailbox) deliverAll(ctx context.Context, c *conn, batch []imap.UID, yield func(*ingest.Delivery, error) bool) *conn {
+	small, err := c.fetchSmall(ctx, m.unsuspected(batch), m.MaxBytes)
+	if err != nil && !refusedByServer(err) { // one of them may be the reason: each is fetched alone
+		m.drop()
+		if c, err = m.connect(ctx); err == nil {
+			_, err = c.pending(ctx, m.Folder)
+		}
+		if err != nil {
+			m.drop()
+			yield(nil, err)
+			return nil
+		}
+	}
+	for _, uid := range batch {
+		more, err := m.deliver(ctx, c, uid, small[uid], yield)
+		if err == nil && more {
+			continue
+		}
+		if err != nil {
+			m.suspect(uid)
+		}
+		if !more {
+			err = errors.Join(err, m.putAway(ctx, c))
+			m.drop()
+			if err != nil {
+				m.Log.Warn("mail not put away; it is looked at again", "source", m.Label, "uid", uid, "error", err)
+			}
+			return nil
+		}
+		if !yield(nil, fmt.Errorf("mail %d: %w", uid, err)) || !refusedByServer(err) {
+			m.drop()
+			return nil
+		}
+	}
+	if err := m.putAway(ctx, c); err != nil {
+		if !yield(nil, err) || !refusedByServer(err) {
+			m.drop()
+			return nil
+		}
+	}
+	return c
 }
 
 // refusedByServer reports whether the server said no to a command, after which
@@ -122,9 +155,20 @@ func (m *Mailbox) suspectsLast(uids []imap.UID) []imap.UID {
 	return uids
 }
 
-// deliver fetches one mail and yields what is in it. An error is the
-// connection's; what is wrong with the mail itself is in its deliveries.
-func (m *Mailbox) deliver(ctx context.Context, c *conn, uid imap.UID, yield func(*ingest.Delivery, error) bool) (more bool, err error) {
+// unsuspected leaves out mails that could not be had before: they are fetched alone.
+func (m *Mailbox) unsuspected(uids []imap.UID) []imap.UID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(uids), func(uid imap.UID) bool { return m.suspects[uid] })
+}
+
+// deliver yields what is in one mail; raw are its bytes, nil if it must be fetched. An error
+// is the connection's; what is wrong with the mail itself is in its deliveries.
+func (m *Mailbox) deliver(ctx context.Context, c *conn, uid imap.UID, raw []byte, yield func(*ingest.Delivery, error) bool) (more bool, err error) {
+	if raw != nil {
+		sum := sha256.Sum256(raw)
+		return m.yieldMail(c, uid, bytes.NewReader(raw), mailDigest(sum[:]), nil, yield)
+	}
 	spool, err := os.MkdirTemp("", "calltally-mail-")
 	if err != nil {
 		return true, fmt.Errorf("make spool folder: %w", err)
@@ -138,33 +182,64 @@ func (m *Mailbox) deliver(ctx context.Context, c *conn, uid imap.UID, yield func
 	if err != nil {
 		return true, err
 	}
-	message, err := takeApart(fetched.path, spool)
+	var large *conversion.Refusal
+	if fetched.tooLarge {
+		large = conversion.Refuse(conversion.TooLarge, "The mail is %d MiB large; at most %d MiB are read. Send the file in parts.", fetched.size>>20, m.MaxBytes>>20)
+	}
+	in, err := os.Open(fetched.path)
+	if err != nil {
+		return true, fmt.Errorf("read spooled mail: %w", err)
+	}
+	defer in.Close()
+	if more, err = m.yieldMail(c, uid, in, fetched.digest, large, yield); err != nil {
+		return more, err
+	}
+	return more, m.putAway(ctx, c)
+}
+
+// yieldMail takes a mail apart and yields its files; large is why its body was not fetched.
+// It is put away once all of them are ours.
+func (m *Mailbox) yieldMail(c *conn, uid imap.UID, in io.ReadSeeker, digest string, large *conversion.Refusal, yield func(*ingest.Delivery, error) bool) (more bool, err error) {
+	message, err := takeApart(in)
 	if err != nil {
 		return true, err
 	}
+	defer message.remove()
 	if why := message.skip; why != "" {
 		m.Log.Info("mail not read", "source", m.Label, "uid", uid, "why", why)
-		return true, c.file(ctx, uid, processedFolder)
+		m.done(c, uid, processedFolder)
+		return true, nil
 	}
-	if fetched.tooLarge {
-		message.files = []file{{name: "mail.eml", path: fetched.path, refusal: conversion.Refuse(conversion.TooLarge,
-			"The mail is %d MiB large; at most %d MiB are read. Send the file in parts.", fetched.size>>20, m.MaxBytes>>20)}}
+	if large != nil {
+		w := &walker{}
+		if err := w.refuse(message, in, large); err != nil {
+			return true, err
+		}
+		message.copies = append(message.copies, w.copies...)
 	}
-	return m.yieldFiles(ctx, c, uid, fetched.digest, message, yield)
+	return m.yieldFiles(c, uid, digest, message, yield), nil
 }
 
-// yieldFiles yields a mail's files and moves the mail when all are ours.
-func (m *Mailbox) yieldFiles(ctx context.Context, c *conn, uid imap.UID, digest string, message *letter, yield func(*ingest.Delivery, error) bool) (more bool, err error) {
+// yieldFiles yields a mail's files. Small ones may be acknowledged after more were yielded.
+func (m *Mailbox) yieldFiles(c *conn, uid imap.UID, digest string, message *letter, yield func(*ingest.Delivery, error) bool) (more bool) {
 	acknowledged, refused := 0, 0
 	message.mail.TrustRecipient = m.TrustRecipient
+	small := !slices.ContainsFunc(message.files, func(f file) bool { return f.copy.Size > ingest.SmallFile })
 	for i, f := range message.files {
 		more = yield(&ingest.Delivery{
 			Source: m.Label, Origin: fmt.Sprintf("mail %s part %d", digest, i+1), Name: f.name, Account: m.Account, Takes: m.Takes, Dialect: m.Dialect,
-			Refusal: f.refusal, Mail: &message.mail, Open: f.open, Bundle: "mail " + digest, Closes: i == len(message.files)-1,
+			Refusal: f.refusal, Mail: &message.mail, Open: f.copy.Open, Bundle: "mail " + digest, Closes: i == len(message.files)-1, AtHand: small,
 			Ack: func(_ context.Context, d ingest.Disposition) error {
 				acknowledged++
 				if d == ingest.Refused {
 					refused++
+				}
+				switch {
+				case acknowledged < len(message.files): // it stays where it is until all are ours
+				case refused == len(message.files):
+					m.done(c, uid, rejectedFolder)
+				default:
+					m.done(c, uid, processedFolder)
 				}
 				return nil
 			},
@@ -173,14 +248,51 @@ func (m *Mailbox) yieldFiles(ctx context.Context, c *conn, uid imap.UID, digest 
 			break
 		}
 	}
-	if acknowledged < len(message.files) {
-		return more, nil // it stays where it is and is tried again
+	return more
+}
+
+// done notes that a mail is to be put into a folder. By another connection its number may
+// mean another mail: then it comes again.
+func (m *Mailbox) done(c *conn, uid imap.UID, folder string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.conn != c {
+		return
 	}
-	folder := processedFolder
-	if refused == len(message.files) {
-		folder = rejectedFolder
+	if m.toFile == nil {
+		m.toFile = map[string]imap.UIDSet{}
 	}
-	return more, c.file(ctx, uid, folder)
+	uids := m.toFile[folder]
+	uids.AddNum(uid)
+	m.toFile[folder] = uids
+}
+
+// putAway puts mails away that are done.
+func (m *Mailbox) putAway(ctx context.Context, c *conn) error {
+	m.mu.Lock()
+	toFile := m.toFile
+	m.toFile = nil
+	m.mu.Unlock()
+	var failures []error
+	for folder, uids := range toFile {
+		failures = append(failures, c.file(ctx, uids, folder))
+	}
+	return errors.Join(failures...)
+}
+
+// Finish puts mails away that were acknowledged last.
+func (m *Mailbox) Finish(ctx context.Context) error {
+	m.mu.Lock()
+	c := m.conn
+	m.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	err := m.putAway(ctx, c)
+	if err != nil && !refusedByServer(err) {
+		m.drop()
+	}
+	return err
 }
 
 // connect returns the connection, made anew if it was lost.
@@ -209,7 +321,7 @@ func (m *Mailbox) drop() {
 func (m *Mailbox) closeLocked() {
 	if m.conn != nil {
 		m.conn.client.Close()
-		m.conn = nil
+		m.conn, m.toFile = nil, nil
 	}
 }
 

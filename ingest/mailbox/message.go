@@ -2,12 +2,11 @@ package mailbox
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"mime/quotedprintable"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -33,26 +32,38 @@ type letter struct {
 	mail  ingest.Mail
 	files []file
 	skip  string // why the mail is not read at all; "" if it is
+
+	copies []*ingest.Spooled
+}
+
+// remove removes what was copied to the disk.
+func (l *letter) remove() {
+	for _, copy := range l.copies {
+		copy.Remove()
+	}
 }
 
 // file is an attachment on this side.
 type file struct {
 	name    string
-	path    string
+	copy    *ingest.Spooled
 	refusal *conversion.Refusal
 }
 
-func (f file) open() (io.ReadCloser, error) { return os.Open(f.path) }
-
-// takeApart reads a mail from a file and writes its attachments beside it. What
-// is wrong with the mail becomes a refusal; an error is the disk's.
-func takeApart(path, spool string) (*letter, error) {
-	in, err := os.Open(path)
+// takeApart reads a mail and copies its attachments. What is wrong with the mail becomes a
+// refusal; an error is the disk's. remove what it returns.
+func takeApart(in io.ReadSeeker) (*letter, error) {
+	w := &walker{}
+	m, err := w.takeApart(in)
 	if err != nil {
+		(&letter{copies: w.copies}).remove()
 		return nil, err
 	}
-	defer in.Close()
-	w := &walker{spool: spool}
+	m.copies = w.copies
+	return m, nil
+}
+
+func (w *walker) takeApart(in io.ReadSeeker) (*letter, error) {
 	head, err := textproto.ReadHeader(bufio.NewReader(io.LimitReader(in, maxHeader)))
 	m := &letter{mail: readMail(headerOf(head))}
 	m.skip = skipped(headerOf(head))
@@ -71,13 +82,26 @@ func takeApart(path, spool string) (*letter, error) {
 	m.files, m.mail.Unread = w.chosen()
 	switch {
 	case len(m.files) == 0 || w.encrypted && len(w.tables) == 0:
-		m.files = []file{{name: "mail.eml", path: path, refusal: noFile(err, w)}}
+		return m, w.refuse(m, in, noFile(err, w))
 	case err != nil && !slices.ContainsFunc(m.files, func(f file) bool { return f.refusal != nil }):
 		// What lies behind the damage is not lost without a word.
-		m.files = append(m.files, file{name: "mail.eml", path: path, refusal: conversion.Refuse(conversion.NotATable,
-			"The mail is damaged, and files behind the damage can't be read. Send again what is missing from this report.")})
+		files := m.files
+		err = w.refuse(m, in, conversion.Refuse(conversion.NotATable, "The mail is damaged, and files behind the damage can't be read. Send again what is missing from this report."))
+		m.files = append(files, m.files...)
+		return m, err
 	}
 	return m, nil
+}
+
+// refuse has the whole mail be refused in place of a file.
+func (w *walker) refuse(m *letter, in io.ReadSeeker, why *conversion.Refusal) error {
+	if _, err := in.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	copy, disk, err := ingest.Spool(in)
+	w.copies = append(w.copies, copy)
+	m.files = []file{{name: "mail.eml", copy: copy, refusal: why}}
+	return errors.Join(disk, err)
 }
 
 // headerOf turns a plain header into one that decodes its fields.
@@ -96,7 +120,7 @@ func noFile(err error, w *walker) *conversion.Refusal {
 
 // walker walks over a mail's parts.
 type walker struct {
-	spool     string
+	copies    []*ingest.Spooled
 	parts     int
 	encrypted bool
 	hints     hints
@@ -250,25 +274,17 @@ func isOwnResults(name string) bool {
 	return strings.HasSuffix(strings.ToLower(name), ".results.csv")
 }
 
-// copy writes an attachment to the spool folder. One that can't be decoded to
-// its end is refused, never taken in part.
+// copy copies an attachment. One that can't be decoded to its end is refused, never taken
+// in part.
 func (w *walker) copy(body io.Reader, name string) (file, error) {
-	f := file{name: name, path: filepath.Join(w.spool, fmt.Sprintf("part-%d", w.parts))}
-	if f.name == "" {
-		f.name = "upload.csv"
+	f := file{name: cmp.Or(name, "upload.csv")}
+	var err error
+	f.copy, w.disk, err = ingest.Spool(body)
+	w.copies = append(w.copies, f.copy)
+	if w.disk != nil {
+		return f, w.disk
 	}
-	out, err := os.Create(f.path)
 	if err != nil {
-		w.disk = err
-		return f, err
-	}
-	defer out.Close()
-	copied := &ingest.DiskWriter{To: out}
-	if _, err := io.Copy(copied, body); err != nil {
-		if copied.Err != nil {
-			w.disk = copied.Err
-			return f, copied.Err
-		}
 		f.refusal = conversion.Refuse(conversion.NotATable, "The attachment %s arrived damaged: its encoding breaks off or holds foreign text. Send it again.", f.name)
 	}
 	return f, nil

@@ -3,8 +3,8 @@ package mailbox
 import (
 	"encoding/base64"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -231,32 +231,43 @@ func TestTakeApart(t *testing.T) {
 	for group, cases := range map[string][]mailCase{"ordinary": ordinaryMails, "named": namedMails, "refused": refusedMails, "damaged": damagedMails, "skipped": skippedMails} {
 		for _, c := range cases {
 			t.Run(group+"/"+c.name, func(t *testing.T) {
-				m, spool := apart(t, c.raw)
+				m := apart(t, c.raw)
 				if m.skip != c.skip {
 					t.Errorf("skipped as %q, not as %q", m.skip, c.skip)
 				}
 				if got, want := describe(t, m.files), describeWant(c.files); !slices.Equal(got, want) {
 					t.Errorf("files:\n  got  %s\n  want %s", strings.Join(got, "\n       "), strings.Join(want, "\n       "))
 				}
-				checkLetter(t, m, spool)
+				checkLetter(t, m)
 			})
 		}
 	}
 }
 
-// apart takes a mail apart in a folder of the test's own.
-func apart(t *testing.T, raw string) (m *letter, spool string) {
+// apart takes a mail apart.
+func apart(t *testing.T, raw string) *letter {
 	t.Helper()
-	spool = t.TempDir()
-	path := filepath.Join(spool, "mail.eml")
-	if err := os.WriteFile(path, []byte(raw), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	m, err := takeApart(path, spool)
+	m, err := takeApart(strings.NewReader(raw))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m, spool
+	t.Cleanup(m.remove)
+	return m
+}
+
+// copied is an attachment's content.
+func copied(t *testing.T, f file) []byte {
+	t.Helper()
+	in, err := f.copy.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	content, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 func describe(t *testing.T, files []file) []string {
@@ -267,10 +278,7 @@ func describe(t *testing.T, files []file) []string {
 			lines[i] = fmt.Sprintf("%q refused as %s", f.name, f.refusal.Code)
 			continue
 		}
-		content, err := os.ReadFile(f.path)
-		if err != nil {
-			t.Error(err)
-		}
+		content := copied(t, f)
 		// The line end before a boundary belongs to the boundary.
 		lines[i] = fmt.Sprintf("%q holds %q", f.name, strings.TrimSuffix(string(content), "\r\n"))
 	}
@@ -290,7 +298,7 @@ func describeWant(files []wantFile) []string {
 }
 
 // checkLetter checks what is true of every mail that was taken apart.
-func checkLetter(t *testing.T, m *letter, spool string) {
+func checkLetter(t *testing.T, m *letter) {
 	t.Helper()
 	if m.skip == "" && len(m.files) == 0 {
 		t.Error("the mail has neither files nor a reason to skip it: it would be lost")
@@ -303,15 +311,7 @@ func checkLetter(t *testing.T, m *letter, spool string) {
 		if f.name == "" {
 			t.Error("a file has no name")
 		}
-		if filepath.Dir(f.path) != spool {
-			t.Errorf("%q lies at %s, not in the spool folder %s", f.name, f.path, spool)
-		}
-		content, err := f.open()
-		if err != nil {
-			t.Errorf("%q can't be opened: %v", f.name, err)
-			continue
-		}
-		content.Close()
+		copied(t, f)
 		if f.refusal != nil && (f.refusal.Code == "" || f.refusal.Sentence == "") {
 			t.Errorf("%q is refused without a code or a sentence: %+v", f.name, *f.refusal)
 		}
@@ -344,13 +344,16 @@ func checkOneLine(t *testing.T, what, text string) {
 func TestNameIsNeverAPath(t *testing.T) {
 	for _, name := range []string{"../../etc/cron.d/orders.csv", "/etc/passwd.csv", `..\\..\\orders.csv`, "..", ".csv"} {
 		t.Run(name, func(t *testing.T) {
-			m, spool := apart(t, mixed(attached("text/csv", name, orders)))
-			checkLetter(t, m, spool) // it lies in the spool folder
+			spool := t.TempDir()
+			t.Setenv("TMPDIR", spool)
+			m := apart(t, mixed(attached("text/csv", name, strings.Repeat(orders, 10_000))))
+			checkLetter(t, m)
 			if len(m.files) != 1 || m.files[0].refusal != nil {
-				t.Fatalf("files: %q", describe(t, m.files))
+				t.Fatalf("%d files", len(m.files))
 			}
-			if base := filepath.Base(m.files[0].path); base != "part-2" {
-				t.Errorf("the attachment was stored as %q: its own name must not decide", base)
+			stored, err := os.ReadDir(spool)
+			if err != nil || len(stored) != 1 || !strings.HasPrefix(stored[0].Name(), "calltally-file-") {
+				t.Errorf("the attachment was stored as %v, %v: its own name must not decide", stored, err)
 			}
 		})
 	}
@@ -359,8 +362,8 @@ func TestNameIsNeverAPath(t *testing.T) {
 func TestRawBytesInANameBecomeValidText(t *testing.T) {
 	for _, name := range []string{"M\xE4rz.csv", "\xFF\xFE.csv", "a\x85b.csv", "a\xE2\x80\xA8b.csv", "a\xC2\x85b.csv", "\xED\xA0\x80.csv"} {
 		t.Run(fmt.Sprintf("%q", name), func(t *testing.T) {
-			m, spool := apart(t, mixed(attached("application/octet-stream", name, orders)))
-			checkLetter(t, m, spool)
+			m := apart(t, mixed(attached("application/octet-stream", name, orders)))
+			checkLetter(t, m)
 			if len(m.files) != 1 || m.files[0].refusal != nil || !strings.HasSuffix(m.files[0].name, ".csv") {
 				t.Errorf("files: %q", describe(t, m.files))
 			}
@@ -377,7 +380,7 @@ func TestRefusalSaysWhatToDo(t *testing.T) {
 		{"damaged attachment", mixed(plain("Content-Type: text/csv; name=orders.csv\nContent-Transfer-Encoding: base64", "Y2Fsb")), "The attachment orders.csv arrived damaged: its encoding breaks off or holds foreign text. Send it again."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, _ := apart(t, c.raw)
+			m := apart(t, c.raw)
 			if len(m.files) != 1 || m.files[0].refusal == nil || m.files[0].refusal.Sentence != c.sentence {
 				t.Errorf("got %+v, want the sentence %q", m.files, c.sentence)
 			}
@@ -396,8 +399,8 @@ func TestFilesAreNotLostBehindDamage(t *testing.T) {
 		{"a file of an unknown transfer encoding", mixed(plain("Content-Type: text/csv; name=orders.csv\nContent-Transfer-Encoding: x-uuencode", "begin 644 orders.csv\n`\nend"))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, spool := apart(t, c.raw)
-			checkLetter(t, m, spool)
+			m := apart(t, c.raw)
+			checkLetter(t, m)
 			if !slices.ContainsFunc(m.files, func(f file) bool { return f.refusal != nil }) {
 				t.Errorf("nothing is refused, so nobody learns of what was lost: %q", describe(t, m.files))
 			}
@@ -407,7 +410,7 @@ func TestFilesAreNotLostBehindDamage(t *testing.T) {
 
 // A comment beside the encoding's name is allowed (RFC 2045, section 5.1).
 func TestEncodingWithACommentIsDecodedOrRefused(t *testing.T) {
-	m, _ := apart(t, mixed(plain("Content-Type: text/csv; name=orders.csv\nContent-Transfer-Encoding: base64 (RFC 2045)", base64.StdEncoding.EncodeToString([]byte(orders)))))
+	m := apart(t, mixed(plain("Content-Type: text/csv; name=orders.csv\nContent-Transfer-Encoding: base64 (RFC 2045)", base64.StdEncoding.EncodeToString([]byte(orders)))))
 	if len(m.files) != 1 {
 		t.Fatalf("files: %q", describe(t, m.files))
 	}
@@ -442,11 +445,11 @@ func TestTakeApartIsQuick(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			began := time.Now()
-			m, spool := apart(t, c.raw)
+			m := apart(t, c.raw)
 			if took := time.Since(began); took > 2*time.Second {
 				t.Errorf("it took %s", took)
 			}
-			checkLetter(t, m, spool)
+			checkLetter(t, m)
 		})
 	}
 }

@@ -36,8 +36,8 @@ func TestSender(t *testing.T) {
 		{"no domain", "From: ann", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, spool := apart(t, head(c.from, "To: uploads@tally.example"))
-			checkLetter(t, m, spool)
+			m := apart(t, head(c.from, "To: uploads@tally.example"))
+			checkLetter(t, m)
 			if m.mail.From != c.want {
 				t.Errorf("the sender is %q, not %q", m.mail.From, c.want)
 			}
@@ -60,8 +60,8 @@ func TestSubject(t *testing.T) {
 		{"none", "X-Nothing: here", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, spool := apart(t, head("From: ann@shop.example", c.subject))
-			checkLetter(t, m, spool)
+			m := apart(t, head("From: ann@shop.example", c.subject))
+			checkLetter(t, m)
 			if m.mail.Subject != c.want {
 				t.Errorf("the subject is %q, not %q", m.mail.Subject, c.want)
 			}
@@ -84,8 +84,8 @@ func TestThread(t *testing.T) {
 		{"references that are cut", "Message-ID: <c@shop.example>\nReferences: <a@shop.example> <b@sh", []string{"c@shop.example"}, []string{"a@shop.example"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, spool := apart(t, head("From: ann@shop.example", c.lines))
-			checkLetter(t, m, spool)
+			m := apart(t, head("From: ann@shop.example", c.lines))
+			checkLetter(t, m)
 			if !slices.Contains(c.id, m.mail.MessageID) {
 				t.Errorf("the Message-ID is %q, none of %q", m.mail.MessageID, c.id)
 			}
@@ -120,8 +120,8 @@ func TestRecipients(t *testing.T) {
 		{"none", "X-Nothing: here", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, spool := apart(t, head("From: ann@shop.example", c.lines))
-			checkLetter(t, m, spool)
+			m := apart(t, head("From: ann@shop.example", c.lines))
+			checkLetter(t, m)
 			if !slices.Equal(m.mail.Recipients, c.want) {
 				t.Errorf("the recipients are %q, not %q", m.mail.Recipients, c.want)
 			}
@@ -146,8 +146,8 @@ func TestAutomaticMailIsReadButNotAnswered(t *testing.T) {
 		{"one who wants no automatic answer", "X-Auto-Response-Suppress: All", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, spool := apart(t, head("From: ann@shop.example", c.line))
-			checkLetter(t, m, spool)
+			m := apart(t, head("From: ann@shop.example", c.line))
+			checkLetter(t, m)
 			if m.skip != "" || len(m.files) != 1 || m.files[0].refusal != nil {
 				t.Errorf("the mail was not read: skipped as %q, files %q", m.skip, describe(t, m.files))
 			}

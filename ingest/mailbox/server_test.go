@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -138,8 +139,11 @@ func (s *watchedSession) Fetch(w *imapserver.FetchWriter, uids imap.NumSet, opti
 			what += " and mark it read"
 		}
 	}
-	if err := s.server.note(what + " " + uids.String()); err != nil {
-		return err
+	all, _ := uids.(imap.UIDSet).Nums()
+	for _, uid := range all {
+		if err := s.server.note(fmt.Sprint(what, " ", uid)); err != nil {
+			return err
+		}
 	}
 	return s.UserSession.Fetch(w, uids, options)
 }
