@@ -203,7 +203,10 @@ func (d *Drop) deliver(ctx context.Context, files Files, batch []*found, yield f
 			more = yield(nil, f.err)
 		default:
 			more = yield(d.delivery(ctx, f), nil)
-			f.copy.Remove()
+			if !f.small() { // read and done with by now; a small one is in memory
+				f.copy.Remove()
+				f.copy = nil
+			}
 		}
 		if !more || ctx.Err() != nil {
 			return false

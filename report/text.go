@@ -14,6 +14,9 @@ import (
 // what was sent.
 func Text(w io.Writer, reports ...*Report) error { return textTemplate.Execute(w, page{reports}) }
 
+// Rule stands between reports that are written one after another.
+var Rule = strings.Repeat("-", 78)
+
 // page is what is told at a time: mostly one report, or those of what came together.
 type page struct{ Reports []*Report }
 
@@ -192,7 +195,7 @@ var textTemplate = template.Must(template.New("text").Funcs(template.FuncMap{
 	"wrap": Wrap,
 	"pad":  func(width int, v any) string { return fmt.Sprintf("%*v", width, v) },
 	"left": func(width int, v any) string { return fmt.Sprintf("%-*v", width, v) },
-	"rule": func() string { return strings.Repeat("-", 78) },
+	"rule": func() string { return Rule },
 }).Parse(`{{if gt (len .Reports) 1}}{{.Headline}}
 
 {{end}}{{range $i, $view := .Views}}{{if $i}}

@@ -30,6 +30,8 @@ type processCommand struct {
 	DryRun  bool   `help:"Show what would happen and change nothing."`
 	Again   bool   `help:"Decide rows again that the same file had applied before, except where they would count twice."`
 	Results string `help:"Write the results and fix files into this folder." type:"path" placeholder:"DIR"`
+
+	told bool // a report was printed already
 }
 
 func (c *processCommand) Run(g *globals) error {
@@ -91,6 +93,10 @@ func (c *processCommand) processFile(g *globals, w *worker.Worker, d *ingest.Del
 		return err
 	}
 	told.Report.DryRun = c.DryRun
+	if c.told && !g.JSON {
+		fmt.Fprintf(g.stdout, "\n%s\n\n", report.Rule)
+	}
+	c.told = true
 	if err := show(g, w, told, c.Results); err != nil {
 		return err
 	}
