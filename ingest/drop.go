@@ -364,7 +364,7 @@ func putAway(files Files, f *found, folder string) error {
 // PutReport writes a report file into results/, complete or not at all.
 func (d *Drop) PutReport(ctx context.Context, name string, write func(io.Writer) error) error {
 	if d.Leave {
-		return nil
+		return ErrNoShelf
 	}
 	files, err := d.open(ctx)
 	if err != nil {

@@ -5,6 +5,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"time"
@@ -108,6 +109,9 @@ type Shelf interface {
 	// file name, write streams the content. Storing it again replaces it.
 	PutReport(ctx context.Context, name string, write func(io.Writer) error) error
 }
+
+// ErrNoShelf says that a source keeps no reports after all: nothing may be written there.
+var ErrNoShelf = errors.New("nothing may be written beside these files")
 
 // Disposition is where a delivery goes once it is ours.
 type Disposition int

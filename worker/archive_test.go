@@ -108,3 +108,32 @@ func TestAKnownDeliveryIsNotRead(t *testing.T) {
 		t.Errorf("%d deliveries, %v", n, err)
 	}
 }
+
+// Where nothing may be renamed or written, a file is decided once, however often the program
+// is started anew, and its report is mailed alone.
+func TestFilesThatAreLeft(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 1)
+	b.drop.Leave = true
+	b.put("orders.csv", table(line(0, "R0", "S", "10.00")))
+	b.work()
+	b.work()
+	restarted := b.another(b.db)
+	restarted.Plans[0].Source = &ingest.Drop{Label: b.drop.Label, Place: b.drop.Place, Account: b.drop.Account, Takes: b.drop.Takes, Leave: true, Now: b.drop.Now}
+	for range 2 {
+		if err := restarted.RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.wantFiles([]string{"orders.csv"})
+	b.only() // upload
+	b.wantSales("C0=10.00")
+	if len(b.post.letters) != 1 {
+		t.Errorf("%d letters, want one", len(b.post.letters))
+	}
+	for _, folder := range []string{"work", "processed", "results"} {
+		if files := b.files(folder); len(files) > 0 {
+			t.Errorf("%s was written: %q", folder, files)
+		}
+	}
+}

@@ -54,8 +54,9 @@ type parcel struct {
 func (w *Worker) parcel(ctx context.Context, told *Told, gzip int64, left *int64) (*parcel, error) {
 	p := &parcel{}
 	upload := told.Report.Upload
-	if size := upload.Size + int64(upload.Tally.Rows)*longestResult; size <= min(gzip, *left) {
-		*left -= size
+	size := upload.Size + int64(upload.Tally.Rows)*longestResult
+	if weight := int64(len(told.Files)) * size * 4 / 3; size <= gzip && weight <= *left {
+		*left -= weight
 		p.attached = told.Files
 		return p, nil
 	}

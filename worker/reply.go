@@ -109,20 +109,20 @@ func (w *Worker) nextTry(attempts int) conversion.Millis {
 // reply sends reports that are told together: each to its source's shelf, and all by one
 // mail.
 func (w *Worker) reply(ctx context.Context, together ...conversion.ReportDue) error {
-	mark := func(mark func(*Worker, conversion.ReportDue) error) error {
+	all := func(mark func(*Worker, conversion.ReportDue) error) error {
 		if len(together) == 1 {
 			return mark(w, together[0])
 		}
 		return atOnce(ctx, w, together, mark)
 	}
-	err := mark(func(w *Worker, due conversion.ReportDue) error { return w.Store.MarkReplying(ctx, due) })
+	err := all(func(w *Worker, due conversion.ReportDue) error { return w.Store.MarkReplying(ctx, due) })
 	if err != nil {
 		return err
 	}
 	if err := w.tell(ctx, together...); err != nil {
 		return err
 	}
-	return mark(func(w *Worker, due conversion.ReportDue) error {
+	return all(func(w *Worker, due conversion.ReportDue) error {
 		return w.Store.MarkReplied(ctx, due.Upload, due.Revision, w.now())
 	})
 }
@@ -214,7 +214,12 @@ func (w *Worker) shelve(ctx context.Context, told *Told) (err error) {
 		return err
 	}
 	for _, file := range told.Files {
-		if err := shelf.PutReport(ctx, told.shelvedName(file), file.Write); err != nil {
+		err := shelf.PutReport(ctx, told.shelvedName(file), file.Write)
+		if errors.Is(err, ingest.ErrNoShelf) {
+			told.shelved = ""
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -225,7 +230,11 @@ func (w *Worker) shelve(ctx context.Context, told *Told) (err error) {
 	case upload.Refusal == nil:
 		ending = report.CallsEnding
 	}
-	return shelf.PutReport(ctx, told.shelved+ending, func(to io.Writer) error { return report.Text(to, told.Report) })
+	err = shelf.PutReport(ctx, told.shelved+ending, func(to io.Writer) error { return report.Text(to, told.Report) })
+	if errors.Is(err, ingest.ErrNoShelf) {
+		return nil
+	}
+	return err
 }
 
 func (t *Told) shelvedName(file report.Attachment) string {
