@@ -2,28 +2,19 @@ package main
 
 import (
 	"cmp"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/emersion/go-message/mail"
-
 	"calltally/conversion"
 	"calltally/ingest"
 	"calltally/ingest/desk"
 	"calltally/ingest/folder"
 	"calltally/ingest/mailbox"
-	"calltally/ingest/sftp"
-	"calltally/report/reply"
 	"calltally/worker"
 )
 
@@ -60,16 +51,6 @@ type sourceConfig struct {
 	Leave bool   `yaml:"leave"`
 	// Duplicates prevail over the account's rules, and its event types' over them.
 	Duplicates duplicatesConfig `yaml:"duplicates"`
-}
-
-type repliesConfig struct {
-	SMTP         string `yaml:"smtp"`
-	PasswordFile string `yaml:"password_file"`
-	Password     string `yaml:"password"`
-	Grant        string `yaml:"grant"`
-	CAFile       string `yaml:"ca_file"`
-	From         string `yaml:"from"`
-	Results      string `yaml:"results"`
 }
 
 const (
@@ -212,122 +193,6 @@ func (c *config) hasAccount(id string) bool {
 	return false
 }
 
-// mailServer is a mail server's address, from a URL such as
-// imaps://user@host:port.
-type mailServer struct {
-	address, host  string
-	user, password string
-	secure         bool // TLS from the start
-	plain          bool // no TLS: loopback only
-	tls            *tls.Config
-	login          mailLogin // by a grant; nil for a password
-}
-
-// mailSettings are what is set of a mail server. scheme is imap or smtp.
-type mailSettings struct {
-	url, password, passwordFile, grant, caFile string
-	at, scheme                                 string
-}
-
-// mail are the settings of a mailbox's server.
-func (s *sourceConfig) mail(at string) mailSettings {
-	return mailSettings{s.URL, s.Password, s.PasswordFile, s.Grant, s.CAFile, at, "imap"}
-}
-
-// mailServer reads a mail server's settings. With an s the scheme means TLS from the start,
-// without it STARTTLS. A server on this machine may go without TLS.
-func (c *config) mailServer(set mailSettings) (*mailServer, error) {
-	at, scheme := set.at, set.scheme
-	urlAt := at + ".url"
-	if scheme == "smtp" {
-		urlAt = at + ".smtp"
-	}
-	u, err := url.Parse(set.url)
-	if err != nil || u.Host == "" || u.Scheme != scheme && u.Scheme != scheme+"s" {
-		return nil, faultAt(urlAt, "%q is not an address such as %ss://uploads@mail.example", set.url, scheme)
-	}
-	if _, inURL := u.User.Password(); inURL {
-		return nil, faultAt(urlAt, "the address holds a password; put it in a file and name that with password_file")
-	}
-	s := &mailServer{host: u.Hostname(), user: u.User.Username(), secure: u.Scheme == scheme+"s", password: set.password}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"imap": "143", "imaps": "993", "smtp": "587", "smtps": "465"}[u.Scheme]
-	}
-	s.address = net.JoinHostPort(s.host, port)
-	s.plain = u.RawQuery == "tls=off"
-	if u.RawQuery != "" && !s.plain || strings.Trim(u.Path, "/") != "" {
-		return nil, faultAt(urlAt, "the address goes on after the host; only ?tls=off may follow it, and a mailbox's folder is set with folder")
-	}
-	if s.plain && !loopback(s.host) {
-		return nil, faultAt(urlAt, "tls=off is only for servers on this machine; take it out")
-	}
-	if set.passwordFile != "" {
-		if s.password, err = c.secret(at+".password_file", set.passwordFile); err != nil {
-			return nil, err
-		}
-	}
-	if set.grant != "" {
-		g, err := c.grantNamed(set.grant, at)
-		if err != nil {
-			return nil, err
-		}
-		if s.password != "" || s.user == "" {
-			return nil, faultAt(at+".grant", "with a grant, the address names the mailbox and no password is set, such as %ss://uploads%%40acme.example@%s", scheme, u.Host)
-		}
-		s.login = bearerLogin(s.user, g)
-	}
-	s.tls = &tls.Config{ServerName: s.host, MinVersion: tls.VersionTLS12}
-	if set.caFile != "" {
-		pem, err := os.ReadFile(c.relative(set.caFile))
-		if err != nil {
-			return nil, faultAt(at+".ca_file", "the certificate can't be read: %v", err)
-		}
-		s.tls.RootCAs = x509.NewCertPool()
-		if !s.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, faultAt(at+".ca_file", "%s holds no certificate in PEM form", set.caFile)
-		}
-	}
-	return s, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-func (c *config) checkReplies() error {
-	_, err := c.sender()
-	if err != nil {
-		return c.at(err)
-	}
-	return nil
-}
-
-// sender makes what sends reports; nil if no relay is configured.
-func (c *config) sender() (*reply.Sender, error) {
-	r := c.Replies
-	if r == nil {
-		return nil, nil
-	}
-	server, err := c.mailServer(mailSettings{r.SMTP, r.Password, r.PasswordFile, r.Grant, r.CAFile, "$.replies", "smtp"})
-	if err != nil {
-		return nil, err
-	}
-	from, err := mail.ParseAddress(r.From)
-	if err != nil {
-		return nil, faultAt("$.replies.from", "%q is not an address such as Conversion uploads <uploads@calltally.example>", r.From)
-	}
-	hello, err := os.Hostname()
-	if err != nil || hello == "" {
-		hello = "localhost"
-	}
-	return &reply.Sender{
-		Address: server.address, TLS: server.tls, Implicit: server.secure, Plain: server.plain,
-		User: server.user, Password: server.password, Login: server.login, From: *from, Hello: hello,
-	}, nil
-}
-
 // plans makes the sources.
 func (c *config) plans(log *slog.Logger) ([]worker.Plan, error) {
 	var plans []worker.Plan
@@ -391,70 +256,6 @@ func (c *config) mailbox(s *sourceConfig, at string, log *slog.Logger) (*mailbox
 		box.MaxBytes = s.MaxBytes
 	}
 	return box, nil
-}
-
-// sftpFolder reads where an SFTP source is and how to get there, from a URL such as
-// sftp://acme@files.example/outgoing. A path that begins with /~/ begins where a login
-// does.
-func (c *config) sftpFolder(s *sourceConfig, at string) (*sftp.Folder, error) {
-	u, err := url.Parse(s.URL)
-	if err != nil || u.Host == "" || u.Scheme != "sftp" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, faultAt(at+".url", "%q is not an address such as sftp://acme@files.example/outgoing", s.URL)
-	}
-	if _, inURL := u.User.Password(); inURL {
-		return nil, faultAt(at+".url", "the address holds a password; put it in a file and name that with password_file")
-	}
-	if u.User.Username() == "" {
-		return nil, faultAt(at+".url", "the address names no user; write it as sftp://acme@files.example/outgoing")
-	}
-	f := &sftp.Folder{Address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "22")), User: u.User.Username(), Path: cmp.Or(u.Path, "/")}
-	if home, ok := strings.CutPrefix(u.Path, "/~"); ok {
-		f.Path = cmp.Or(strings.TrimPrefix(home, "/"), ".")
-	}
-	if f.Login, err = c.sftpLogin(s, at); err != nil {
-		return nil, err
-	}
-	switch {
-	case s.KnownHosts != "" && len(s.Fingerprints) > 0:
-		return nil, faultAt(at+".fingerprints", "the server is told by known_hosts or by fingerprints, not by both; take one out")
-	case len(s.Fingerprints) > 0:
-		f.Trusts, err = sftp.Fingerprints(s.Fingerprints...)
-		if err != nil {
-			return nil, faultAt(at+".fingerprints", "%v", err)
-		}
-	case s.KnownHosts != "":
-		f.Trusts, err = sftp.KnownHosts(c.relative(s.KnownHosts))
-		if err != nil {
-			return nil, faultAt(at+".known_hosts", "the known hosts can't be read: %v", err)
-		}
-	default:
-		return nil, faultAt(at, "nothing says which server is the right one: name a file with known_hosts, or the server's key with fingerprints")
-	}
-	return f, nil
-}
-
-// sftpLogin reads how to log in.
-func (c *config) sftpLogin(s *sourceConfig, at string) (login sftp.Login, err error) {
-	login = sftp.Login{KeyFile: c.relative(s.KeyFile), Password: s.Password}
-	if s.PasswordFile != "" {
-		if login.Password, err = c.secret(at+".password_file", s.PasswordFile); err != nil {
-			return login, err
-		}
-	}
-	if s.PassphraseFile != "" {
-		if login.Passphrase, err = c.secret(at+".passphrase_file", s.PassphraseFile); err != nil {
-			return login, err
-		}
-	}
-	if s.Agent {
-		if login.Agent = os.Getenv("SSH_AUTH_SOCK"); login.Agent == "" {
-			return login, faultAt(at+".agent", "no SSH agent runs: SSH_AUTH_SOCK is not set")
-		}
-	}
-	if login == (sftp.Login{}) {
-		return login, faultAt(at, "nothing says how to log in: set key_file, agent: true or password_file")
-	}
-	return login, nil
 }
 
 // pace reads how often a source is looked at, and how long a dropped file must
