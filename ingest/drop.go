@@ -39,7 +39,10 @@ type Drop struct {
 	// Leave has files stay where they are, for places where nothing may be renamed:
 	// a file is known by its name, size and time, and reports are not put there.
 	Leave bool
-	Now   func() time.Time
+	// MaxBytes is how much of a file is copied from afar, and one byte more, which tells
+	// that it is too large; 0 for all of it.
+	MaxBytes int64
+	Now      func() time.Time
 
 	mu   sync.Mutex
 	seen map[string]sighting
@@ -243,18 +246,22 @@ func (d *Drop) prepare(files Files, f *found) {
 		d.tried(seenAt, f.err)
 	}
 	if f.err == nil && files.Lanes() > 1 && f.small() && !d.Leave {
-		f.err = f.fetch(files)
+		f.err = d.fetch(files, f)
 	}
 }
 
 // fetch copies a file to this side.
-func (f *found) fetch(files Files) error {
+func (d *Drop) fetch(files Files, f *found) error {
 	in, err := files.Open(f.at)
 	if err != nil {
 		return fmt.Errorf("fetch file: %w", err)
 	}
 	defer in.Close()
-	copy, disk, err := Spool(in)
+	var all io.Reader = in
+	if d.MaxBytes > 0 {
+		all = io.LimitReader(in, d.MaxBytes+1)
+	}
+	copy, disk, err := Spool(all)
 	if err = errors.Join(disk, err); err != nil {
 		copy.Remove()
 		return fmt.Errorf("fetch file: %w", err)
@@ -311,7 +318,7 @@ func (d *Drop) read(ctx context.Context, f *found) (io.ReadCloser, error) {
 	if files.Lanes() == 1 {
 		return files.Open(f.at)
 	}
-	if err := f.fetch(files); err != nil {
+	if err := d.fetch(files, f); err != nil {
 		return nil, err
 	}
 	return f.copy.Open()

@@ -724,6 +724,22 @@ func sftpDouble(t *testing.T, path string) ingest.Place {
 	return place
 }
 
+// No more is copied from a server than tells that a file is too large.
+func TestAFileFromAfarThatIsTooLarge(t *testing.T) {
+	w := places[1].watch(t, 0)
+	w.MaxBytes = 100_000
+	w.put("orders.csv", strings.Repeat("x", 300_000))
+	w.look()
+	for d, err := range w.Deliveries(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(content(t, d)); got != 100_001 {
+			t.Errorf("%d bytes were copied", got)
+		}
+	}
+}
+
 // Senders who declare a file complete are waited for, however long it stays as it is.
 func TestDeclaredFiles(t *testing.T) {
 	eachPlace(t, func(t *testing.T, p place) {

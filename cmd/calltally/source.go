@@ -222,22 +222,22 @@ func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan
 		planned.Source, err = c.mailbox(s, at, log)
 		return planned, err
 	case kindFolder:
-		planned.Source = s.drop(folder.Folder(c.relative(s.Path)), settle)
+		planned.Source = c.drop(s, folder.Folder(c.relative(s.Path)), settle)
 		return planned, nil
 	case kindHTTP:
 		planned.Source = &desk.Desk{Label: s.Name, Account: s.Account, Takes: takes, Dialect: s.Dialect}
 		return planned, nil
 	}
 	place, err := c.sftpFolder(s, at)
-	planned.Source = s.drop(place, settle)
+	planned.Source = c.drop(s, place, settle)
 	return planned, err
 }
 
 // drop makes the source of a place that files are dropped in.
-func (s *sourceConfig) drop(place ingest.Place, settle time.Duration) *ingest.Drop {
+func (c *config) drop(s *sourceConfig, place ingest.Place, settle time.Duration) *ingest.Drop {
 	return &ingest.Drop{
 		Label: s.Name, Place: place, Account: s.Account, Takes: s.takes(), Dialect: s.Dialect,
-		Settle: settle, Done: s.Done, Leave: s.Leave, Now: time.Now,
+		Settle: settle, Done: s.Done, Leave: s.Leave, MaxBytes: c.limits().Bytes, Now: time.Now,
 	}
 }
 
