@@ -35,6 +35,8 @@ type Uploads struct {
 	// MaxBytes is the largest file that is taken.
 	MaxBytes int64
 	Log      *slog.Logger
+
+	keys keys
 }
 
 // Desk is where files are handed in by those who show a token.
@@ -175,6 +177,11 @@ func (u *Uploads) post(d *Desk, w http.ResponseWriter, r *http.Request) error {
 	}
 	origin := "key " + key
 	bundle := fmt.Sprintf("%s %x", origin, f.Digest)
+	done, err := u.keys.take(r.Context(), d.Label+" "+key)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := u.unlikeBefore(r.Context(), d, origin, bundle); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,6 +217,30 @@ func TestOneKeyManyTimesAtOnce(t *testing.T) {
 	all.Wait()
 	if n := countUploads(t, d.app); n != 1 || len(ids) != 1 {
 		t.Errorf("%d uploads, %v", n, ids)
+	}
+}
+
+// Of different files that are handed in at once under one key, one is taken.
+func TestOneKeyForDifferentFilesAtOnce(t *testing.T) {
+	d := newDesks(t)
+	runApp(t, d.app)
+	var all sync.WaitGroup
+	var taken, refused atomic.Int32
+	for i := range 20 {
+		all.Go(func() {
+			switch answer, text := d.ask(http.MethodPost, "/uploads", string(testUpload(1, i+1)), "Idempotency-Key", "one"); answer.StatusCode {
+			case http.StatusAccepted:
+				taken.Add(1)
+			case http.StatusUnprocessableEntity:
+				refused.Add(1)
+			default:
+				t.Errorf("%s: %s", answer.Status, text)
+			}
+		})
+	}
+	all.Wait()
+	if n := countUploads(t, d.app); n != 1 || taken.Load() != 1 || refused.Load() != 19 {
+		t.Errorf("%d uploads; %d files were taken, %d refused", n, taken.Load(), refused.Load())
 	}
 }
 
