@@ -50,7 +50,7 @@ func Members(ctx context.Context, d *Delivery, limits Limits, each func(*Deliver
 		member := *d
 		member.Origin, member.Name, member.AtHand, member.Known = fmt.Sprintf("%s member %d", d.Origin, i+1), path.Base(file.Name), false, false
 		member.Closes = d.Closes && i == len(archive.members)-1
-		member.Open = func() (io.ReadCloser, error) { return openMember(file, limits.Bytes) }
+		member.Open = func() (io.ReadCloser, error) { return openMember(file) }
 		if damage := readThrough(member.Open); damage != nil {
 			member.Refusal = conversion.Refuse(conversion.NotATable, "The file is damaged inside its ZIP archive. Pack it again, or send it as it is.")
 			member.Open = untilDamage(member.Open)
@@ -144,7 +144,8 @@ func membersOf(inside *zip.Reader, limits Limits) ([]*zip.File, *conversion.Refu
 		case f.Flags&1 != 0:
 			return nil, conversion.Refuse(conversion.Encrypted, "The archive needs a password. Pack the files without one.")
 		}
-		if size += f.UncompressedSize64; size > uint64(limits.Bytes) {
+		// Each is compared alone too: a sum of what files claim may begin anew at zero.
+		if size += f.UncompressedSize64; f.UncompressedSize64 > uint64(limits.Bytes) || size > uint64(limits.Bytes) {
 			return nil, conversion.Refuse(conversion.ArchiveUnsafe, "The archive unpacks to more than %s. Send its files one by one.", conversion.SizeName(limits.Bytes))
 		}
 		members = append(members, f)
@@ -201,7 +202,7 @@ func (r endingAtDamage) Read(p []byte) (int, error) {
 }
 
 // openMember opens a file of an archive: no more of it than it says that it has.
-func openMember(file *zip.File, limit int64) (io.ReadCloser, error) {
+func openMember(file *zip.File) (io.ReadCloser, error) {
 	in, err := file.Open()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errArchive, err)
@@ -209,5 +210,5 @@ func openMember(file *zip.File, limit int64) (io.ReadCloser, error) {
 	return struct {
 		io.Reader
 		io.Closer
-	}{&unzipping{in, limit}, in}, nil
+	}{&unzipping{in, int64(file.UncompressedSize64)}, in}, nil
 }

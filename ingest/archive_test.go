@@ -115,6 +115,7 @@ func TestArchivesThatAreRefused(t *testing.T) {
 		{"a link", linkedZip(t), "archive_unsafe: The archive holds “link.csv”, which is no plain file below it. Pack the files anew, without links and without paths."},
 		{"a password", lockedZip(t), "encrypted: The archive needs a password. Pack the files without one."},
 		{"a bomb", zipOf(t, "a.csv", strings.Repeat("a", 2<<20)), "archive_unsafe: The archive unpacks to more than 1 MiB. Send its files one by one."},
+		{"sizes that add up to nothing", claiming(t, zipOf(t, "a.csv", "a,b\n", "z.csv", "x"), "z.csv"), "archive_unsafe: The archive unpacks to more than 1 MiB. Send its files one by one."},
 		{"nothing inside", zipOf(t, "__MACOSX/._a", "x", "a/", ""), "empty: The archive holds no file. Pack the CSV into it, or send it as it is."},
 		{"too many files", zipOf(t, many...), "archive_unsafe: The archive holds 201 files; at most 200 are read. Pack them into several archives."},
 	} {

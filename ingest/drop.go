@@ -113,6 +113,7 @@ func (d *Drop) Deliveries(ctx context.Context) iter.Seq2[*Delivery, error] {
 				if !d.deliver(ctx, files, batch, yield) || ctx.Err() != nil {
 					return
 				}
+				clear(batch) // copies are kept for as long as their deliveries are, and no longer
 			}
 		}
 	}

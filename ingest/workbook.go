@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +23,10 @@ const (
 	maxWorkbook     = 32 << 20  // bytes of the file
 	maxSheets       = 512 << 20 // bytes of all that is inside
 	maxSheetColumns = 16_384    // as many as a sheet can have
+	maxSheetRows    = 1_048_576 // as many as a sheet can have
 	maxTexts        = 2_000_000 // different texts in a workbook
+	maxPart         = 4 << 20   // bytes of what is neither a sheet nor the texts: it is kept in memory
+	maxParts        = 2_000     // in a workbook
 )
 
 // workbook is a spreadsheet's file.
@@ -44,7 +48,12 @@ func (w *workbook) note() string {
 
 // readWorkbook looks at a workbook and finds the sheet to read: the one that the account
 // names, else the first that is shown.
-func readWorkbook(open Opener, settings Settings) (*workbook, *conversion.Refusal, error) {
+func readWorkbook(open Opener, settings Settings) (w *workbook, refusal *conversion.Refusal, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the library's, over a file that is made to break it
+			w, refusal, err = nil, conversion.Refuse(conversion.NotATable, "The workbook is damaged. Open it, save it again, or save the sheet as “CSV UTF-8”."), nil
+		}
+	}()
 	raw, refusal, err := workbookBytes(open)
 	if refusal != nil || err != nil {
 		return nil, refusal, err
@@ -61,7 +70,7 @@ func readWorkbook(open Opener, settings Settings) (*workbook, *conversion.Refusa
 		return nil, conversion.Refuse(conversion.NotATable, "The workbook is damaged (%v). Open it, save it again, or save the sheet as “CSV UTF-8”.", err), nil
 	}
 	defer book.Close()
-	w := &workbook{open: open}
+	w = &workbook{open: open}
 	if w.sheet, refusal = chosenSheet(book, settings.Account.Sheet); refusal != nil {
 		return nil, refusal, nil
 	}
@@ -108,13 +117,24 @@ func vetWorkbook(inside *zip.Reader) *conversion.Refusal {
 	case zipArchive:
 		return conversion.Refuse(conversion.ArchiveUnsafe, "The file is a ZIP archive inside another one. Unpack it and send the CSV inside.")
 	}
+	if len(inside.File) > maxParts {
+		return conversion.Refuse(conversion.ArchiveUnsafe, "The workbook has more than %d parts. Save the sheet as “CSV UTF-8” and send that.", maxParts)
+	}
 	var size uint64
 	for _, part := range inside.File {
-		if size += part.UncompressedSize64; size > maxSheets {
+		name := strings.ToLower(part.Name)
+		large := strings.HasPrefix(name, "xl/worksheets/") && path.Dir(name) == "xl/worksheets" || name == "xl/sharedstrings.xml"
+		// Each is compared alone too: a sum of what parts claim may begin anew at zero.
+		if size += part.UncompressedSize64; part.UncompressedSize64 > maxSheets || size > maxSheets {
 			return conversion.Refuse(conversion.ArchiveUnsafe, "The workbook unpacks to more than %d MiB. Save the sheet as “CSV UTF-8” and send that.", maxSheets>>20)
 		}
-		name := strings.ToLower(part.Name)
-		if !strings.HasPrefix(name, "xl/worksheets/sheet") && name != "xl/sharedstrings.xml" {
+		if !large && strings.HasSuffix(name, ".xml") && part.UncompressedSize64 > maxPart || !large && strings.HasSuffix(name, ".rels") && part.UncompressedSize64 > maxPart/16 {
+			return conversion.Refuse(conversion.ArchiveUnsafe, "The part %s of the workbook is too large. Save the sheet as “CSV UTF-8” and send that.", conversion.Clip(conversion.OneLine(part.Name), 60))
+		}
+		if !large && !strings.HasPrefix(name, "xl/") {
+			continue
+		}
+		if !strings.HasSuffix(name, ".xml") {
 			continue
 		}
 		if refusal := vetPart(part); refusal != nil {
@@ -137,7 +157,7 @@ func vetPart(part *zip.File) *conversion.Refusal {
 	tags := bufio.NewScanner(io.LimitReader(in, maxSheets))
 	tags.Buffer(make([]byte, 64<<10), maxRecord)
 	tags.Split(splitAt('<'))
-	cells, texts, last := 0, 0, ""
+	cells, texts, elements, last := 0, 0, 0, ""
 	for tags.Scan() {
 		tag := tags.Bytes()
 		switch name := tagName(tag); name {
@@ -156,10 +176,16 @@ func vetPart(part *zip.File) *conversion.Refusal {
 		}
 		if len(bytes.TrimSpace(tag)) > 0 {
 			last = string(tag[:min(len(tag), 100)])
+			if last[0] != '?' && last[0] != '!' {
+				elements++
+			}
 		}
 	}
 	if err := tags.Err(); err != nil {
 		return damaged(err)
+	}
+	if elements == 1 && strings.HasSuffix(strings.TrimSpace(last), "/>") {
+		return nil // an element without content is all of it
 	}
 	if !strings.HasPrefix(last, "/") || !strings.HasSuffix(strings.TrimSpace(last), ">") {
 		return damaged("it breaks off")
@@ -218,7 +244,10 @@ func eachSheetRow(book *excelize.File, sheet string, each func(cells []string) e
 		return err
 	}
 	defer rows.Close()
-	for rows.Next() {
+	for n := 0; rows.Next(); n++ {
+		if n == maxSheetRows { // a row may claim any number, and those before it count
+			return fmt.Errorf("it has more than %d rows", maxSheetRows)
+		}
 		cells, err := rows.Columns()
 		if err == nil {
 			err = each(cells)
@@ -245,7 +274,12 @@ func (w *workbook) table() (io.ReadCloser, error) {
 	return from, nil
 }
 
-func (w *workbook) write(raw []byte, to io.Writer) error {
+func (w *workbook) write(raw []byte, to io.Writer) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // see readWorkbook, which has read the same before
+			err = fmt.Errorf("read workbook: %v", p)
+		}
+	}()
 	book, err := excelize.OpenReader(bytes.NewReader(raw), workbookOptions)
 	if err != nil {
 		return err

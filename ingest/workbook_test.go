@@ -213,6 +213,25 @@ func TestWorkbooksThatAreRefused(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a row of any number", func(t *testing.T) {
+		far := repacked(t, book, sheet, func(s string) string { return strings.Replace(s, `<row r="4"`, `<row r="9000000000000000000"`, 1) })
+		refusal := refusalOf(t, far)
+		if !strings.Contains(refusal.Error(), "more than 1048576 rows") {
+			t.Errorf("got %s", refusal.Error())
+		}
+	})
+	t.Run("sizes that add up to nothing", func(t *testing.T) {
+		refusal := refusalOf(t, claiming(t, zipOf(t, "[Content_Types].xml", "<Types/>", "xl/workbook.xml", "<workbook/>", "xl/x.bin", "y"), "xl/x.bin"))
+		if refusal.Code != conversion.ArchiveUnsafe {
+			t.Errorf("got %s", refusal.Error())
+		}
+	})
+	t.Run("a large part that is no sheet", func(t *testing.T) {
+		refusal := refusalOf(t, repacked(t, book, "xl/styles.xml", func(string) string { return "<styleSheet>" + strings.Repeat(" ", 5<<20) + "</styleSheet>" }))
+		if refusal.Code != conversion.ArchiveUnsafe {
+			t.Errorf("got %s", refusal.Error())
+		}
+	})
 	t.Run("a bomb", func(t *testing.T) {
 		bomb := repacked(t, book, "xl/sharedStrings.xml", func(string) string { return strings.Repeat(" ", 513<<20) })
 		if refusal, want := refusalOf(t, bomb), "archive_unsafe: The workbook unpacks to more than 512 MiB. Save the sheet as “CSV UTF-8” and send that."; refusal.Error() != want {
@@ -239,4 +258,21 @@ func zipOf(t testing.TB, files ...string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// claiming has a packed file claim in the directory that it unpacks to nearly 2^64 bytes.
+func claiming(t *testing.T, packed, name string) string {
+	t.Helper()
+	at := strings.LastIndex(packed, name) - 46 // its entry in the directory
+	end := at + 46 + len(name)
+	extra := "\x01\x00\x08\x00" + "\xf0\xff\xff\xff\xff\xff\xff\xff" // ZIP64: the unpacked size
+	entry := []byte(packed[at:end])
+	copy(entry[24:28], "\xff\xff\xff\xff")
+	entry[30], entry[31] = byte(len(extra)), 0
+	b := []byte(packed[:at] + string(entry) + extra + packed[end:])
+	record := bytes.LastIndex(b, []byte("PK\x05\x06"))
+	size := uint32(b[record+12]) | uint32(b[record+13])<<8
+	size += uint32(len(extra))
+	b[record+12], b[record+13] = byte(size), byte(size>>8)
+	return string(b)
 }

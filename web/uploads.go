@@ -287,7 +287,11 @@ func (u *Uploads) file(ending string) func(*Desk, http.ResponseWriter, *http.Req
 			if strings.HasSuffix(file.Name, ending) {
 				w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 				w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": file.Name}))
-				return file.Write(w)
+				if err := file.Write(w); err != nil { // what was sent must not look complete
+					u.Log.Error("request failed", "path", r.URL.Path, "error", err)
+					panic(http.ErrAbortHandler)
+				}
+				return nil
 			}
 		}
 		return problemf(http.StatusNotFound, "not_found", "Upload %d has no such file.", upload.ID)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -109,10 +110,19 @@ func (c *config) grant(s *grantConfig, at string) (*grant, error) {
 	}
 	g := &grant{name: s.Name, app: s.To == grantToApp, now: time.Now}
 	g.client = oauth2.Config{ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: scopes, Endpoint: p.endpoint(s.Tenant)}
-	for url, into := range map[string]*string{s.AuthorizeURL: &g.client.Endpoint.AuthURL, s.DeviceURL: &g.client.Endpoint.DeviceAuthURL, s.TokenURL: &g.client.Endpoint.TokenURL} {
-		if url != "" {
-			*into = url
+	for _, set := range []struct {
+		key, url string
+		into     *string
+	}{
+		{"authorize_url", s.AuthorizeURL, &g.client.Endpoint.AuthURL}, {"device_url", s.DeviceURL, &g.client.Endpoint.DeviceAuthURL}, {"token_url", s.TokenURL, &g.client.Endpoint.TokenURL},
+	} {
+		if set.url == "" {
+			continue
 		}
+		if u, err := url.Parse(set.url); err != nil || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())) {
+			return nil, faultAt(at+"."+set.key, "%q is not an address that begins with https://; secrets would cross the network unencrypted", set.url)
+		}
+		*set.into = set.url
 	}
 	if g.client.Endpoint.TokenURL == "" {
 		return nil, faultAt(at, "the grant has no token_url: name the address that gives access tokens")

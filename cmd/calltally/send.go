@@ -125,7 +125,9 @@ func (c *sendCommand) client() (*sender, error) {
 	if token == "" {
 		return nil, usageError{errors.New("name the file with the account's token by --token-file, or set CALLTALLY_TOKEN_FILE")}
 	}
-	return &sender{base: base, token: token}, nil
+	// Whoever redirects us elsewhere must not be shown the token.
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &sender{base: base, token: token, http: client}, nil
 }
 
 // tries is how often a file is sent where nobody answers, with doubling pauses from one
