@@ -66,6 +66,8 @@ type Watched interface {
 type Files interface {
 	// List lists what is in a folder, "." for the place itself.
 	List(folder string) ([]fs.FileInfo, error)
+	// Stat looks at a file; a link is itself.
+	Stat(name string) (fs.FileInfo, error)
 	// Open opens a file. What it reads is the whole file, or fails.
 	Open(name string) (io.ReadCloser, error)
 	// Write makes a file or takes its place, complete or not at all.
@@ -201,7 +203,7 @@ func (d *Drop) deliver(ctx context.Context, files Files, batch []*found, yield f
 	}
 	for _, f := range batch {
 		switch {
-		case errors.Is(f.err, fs.ErrNotExist): // someone took it away
+		case errors.Is(f.err, fs.ErrNotExist): // someone took it away, or changed it
 			continue
 		case f.err != nil:
 			more = yield(nil, f.err)
@@ -243,7 +245,9 @@ func (d *Drop) prepareAll(files Files, batch []*found) error {
 // prepare claims a file, if need be, and fetches a small one from afar.
 func (d *Drop) prepare(files Files, f *found) {
 	if seenAt := f.at; !f.ours {
-		f.err = claim(files, f)
+		if f.err = unchanged(files, f); f.err == nil {
+			f.err = claim(files, f)
+		}
 		d.tried(seenAt, f.err)
 	}
 	if f.err == nil && files.Lanes() > 1 && f.small() && !d.Leave {
@@ -268,6 +272,19 @@ func (d *Drop) fetch(files Files, f *found) error {
 		return fmt.Errorf("fetch file: %w", err)
 	}
 	f.copy = copy
+	return nil
+}
+
+// unchanged looks once more before a file is claimed: others may have come before it, and
+// have taken long. One that has changed since settles anew, as if it had just come.
+func unchanged(files Files, f *found) error {
+	info, err := files.Stat(f.at)
+	if err != nil {
+		return fmt.Errorf("claim file: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() != f.size || !info.ModTime().Equal(f.changed) {
+		return fmt.Errorf("%s changed: %w", f.name, fs.ErrNotExist)
+	}
 	return nil
 }
 

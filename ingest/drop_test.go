@@ -724,6 +724,40 @@ func sftpDouble(t *testing.T, path string) ingest.Place {
 	return place
 }
 
+// A file that changes after it was found complete, while others before it are taken, settles
+// anew.
+func TestAFileThatChangesBeforeItIsClaimed(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p place) {
+		w := p.watch(t, time.Second)
+		w.put("a.csv", strings.Repeat("x", 100_000)) // a large one is claimed alone
+		w.put("b.csv", "half\n")
+		at := noon.Add(-time.Hour)
+		if err := os.Chtimes(w.path("a.csv"), at, at); err != nil {
+			t.Fatal(err)
+		}
+		w.look()
+		w.now = w.now.Add(w.Settle)
+		var got []string
+		for d, err := range w.Deliveries(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, d.Name); d.Name == "a.csv" {
+				w.put("b.csv", "half\nand the rest\n")
+			}
+		}
+		if !slices.Equal(got, []string{"a.csv"}) {
+			t.Errorf("delivered %q", got)
+		}
+		w.wantFiles([]string{"b.csv"})
+		for _, d := range w.take() {
+			if d.Name == "b.csv" && content(t, d) != "half\nand the rest\n" {
+				t.Error("half of it was taken")
+			}
+		}
+	})
+}
+
 // No more is copied from a server than tells that a file is too large.
 func TestAFileFromAfarThatIsTooLarge(t *testing.T) {
 	w := places[1].watch(t, 0)

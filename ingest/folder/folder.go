@@ -81,6 +81,8 @@ func (f files) List(folder string) ([]fs.FileInfo, error) {
 	return infos, nil
 }
 
+func (f files) Stat(name string) (fs.FileInfo, error) { return f.root.Lstat(name) }
+
 func (f files) Open(name string) (io.ReadCloser, error) { return f.root.Open(name) }
 
 func (f files) Write(name string, write func(io.Writer) error) error {

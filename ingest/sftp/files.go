@@ -43,6 +43,8 @@ func (f *files) List(folder string) ([]fs.FileInfo, error) {
 	return infos, nil
 }
 
+func (f *files) Stat(name string) (fs.FileInfo, error) { return f.session.files.Lstat(f.at(name)) }
+
 // Write writes under a temporary name and then renames. Where a server can't rename onto a
 // file that is there, that one is removed first.
 func (f *files) Write(name string, write func(io.Writer) error) error {
