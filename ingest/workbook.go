@@ -25,9 +25,12 @@ const (
 	maxSheetColumns = 16_384    // as many as a sheet can have
 	maxSheetRows    = 1_048_576 // as many as a sheet can have
 	maxTexts        = 2_000_000 // different texts in a workbook
-	maxPart         = 4 << 20   // bytes of what is neither a sheet nor the texts: it is kept in memory
 	maxParts        = 2_000     // in a workbook
 )
+
+// maxKept is how many bytes a part may have that is neither a sheet nor the texts, by its
+// name's ending: the library keeps it in memory. Pictures and the like only have the sum.
+var maxKept = map[string]uint64{".xml": 4 << 20, ".rels": 256 << 10}
 
 // workbook is a spreadsheet's file.
 type workbook struct {
@@ -123,22 +126,18 @@ func vetWorkbook(inside *zip.Reader) *conversion.Refusal {
 	var size uint64
 	for _, part := range inside.File {
 		name := strings.ToLower(part.Name)
-		large := strings.HasPrefix(name, "xl/worksheets/") && path.Dir(name) == "xl/worksheets" || name == "xl/sharedstrings.xml"
+		streamed := path.Dir(name) == "xl/worksheets" || name == "xl/sharedstrings.xml"
 		// Each is compared alone too: a sum of what parts claim may begin anew at zero.
 		if size += part.UncompressedSize64; part.UncompressedSize64 > maxSheets || size > maxSheets {
 			return conversion.Refuse(conversion.ArchiveUnsafe, "The workbook unpacks to more than %d MiB. Save the sheet as “CSV UTF-8” and send that.", maxSheets>>20)
 		}
-		if !large && strings.HasSuffix(name, ".xml") && part.UncompressedSize64 > maxPart || !large && strings.HasSuffix(name, ".rels") && part.UncompressedSize64 > maxPart/16 {
+		if most, kept := maxKept[path.Ext(name)]; kept && !streamed && part.UncompressedSize64 > most {
 			return conversion.Refuse(conversion.ArchiveUnsafe, "The part %s of the workbook is too large. Save the sheet as “CSV UTF-8” and send that.", conversion.Clip(conversion.OneLine(part.Name), 60))
 		}
-		if !large && !strings.HasPrefix(name, "xl/") {
-			continue
-		}
-		if !strings.HasSuffix(name, ".xml") {
-			continue
-		}
-		if refusal := vetPart(part); refusal != nil {
-			return refusal
+		if path.Ext(name) == ".xml" && strings.HasPrefix(name, "xl/") {
+			if refusal := vetPart(part); refusal != nil {
+				return refusal
+			}
 		}
 	}
 	return nil

@@ -86,17 +86,12 @@ func printReceipt(out io.Writer, receipt *web.Receipt) (err error) {
 	return nil
 }
 
-func tallyText(tally map[string]int) string {
-	var parts []string
+func tallyText(counts map[string]int) string {
+	tally := conversion.Tally{Rows: counts["rows"]}
 	for _, verdict := range conversion.Verdicts {
-		if n := tally[verdict.String()]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, verdict))
-		}
+		tally.Counts[verdict] = counts[verdict.String()]
 	}
-	if len(parts) == 0 {
-		return conversion.Count(tally["rows"], "row")
-	}
-	return conversion.Count(tally["rows"], "row") + ": " + strings.Join(parts, ", ")
+	return tally.String()
 }
 
 // sender talks to a calltally that takes requests.

@@ -51,7 +51,7 @@ func (d *Desk) Take(ctx context.Context, file File) error {
 	h := &handed{file, make(chan error, 1)}
 	d.mu.Lock()
 	if d.queue = append(d.queue, h); d.closed {
-		d.refuse()
+		refuse(&d.queue)
 	}
 	d.wake()
 	d.mu.Unlock()
@@ -80,15 +80,16 @@ func (d *Desk) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
-	d.refuse()
+	refuse(&d.queue)
+	refuse(&d.asked)
 }
 
 // refuse tells those who wait that their file could not be stored.
-func (d *Desk) refuse() {
-	for _, h := range append(d.queue, d.asked...) {
+func refuse(waiting *[]*handed) {
+	for _, h := range *waiting {
 		h.receipt <- ErrNotStored
 	}
-	d.queue, d.asked = nil, nil
+	*waiting = nil
 }
 
 // wake tells whoever waits that there is something to do.
@@ -107,10 +108,7 @@ func (d *Desk) Name() string { return d.Label }
 func (d *Desk) Deliveries(context.Context) iter.Seq2[*ingest.Delivery, error] {
 	return func(yield func(*ingest.Delivery, error) bool) {
 		d.mu.Lock()
-		for _, h := range d.asked {
-			h.receipt <- ErrNotStored
-		}
-		d.asked = nil
+		refuse(&d.asked)
 		d.mu.Unlock()
 		for {
 			h := d.next()
