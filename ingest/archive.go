@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -79,7 +78,8 @@ func Members(ctx context.Context, d *Delivery, limits Limits, each func(*Deliver
 // archive is a ZIP archive on this side.
 type archive struct {
 	members []*zip.File // nil if it isn't a plain archive
-	copy    *os.File
+	copy    *Spooled
+	at      io.Closer // of the copy that is open
 }
 
 // openArchive looks into an archive. It is copied first: what is inside is found from its
@@ -91,22 +91,17 @@ func openArchive(open Opener, limits Limits) (a *archive, refusal *conversion.Re
 		return a, nil, err
 	}
 	defer in.Close()
-	var at io.ReaderAt
-	head, err := io.ReadAll(io.LimitReader(in, SmallFile+1))
-	size := int64(len(head))
+	var disk error
+	a.copy, disk, err = Spool(io.LimitReader(in, limits.Bytes+1))
+	if err = errors.Join(disk, err); err != nil {
+		return a, nil, fmt.Errorf("copy archive: %w", err)
+	}
+	at, err := a.copy.openAt()
 	if err != nil {
-		return a, nil, err
+		return a, nil, fmt.Errorf("copy archive: %w", err)
 	}
-	if at = bytes.NewReader(head); size > SmallFile {
-		if a.copy, err = os.CreateTemp("", "calltally-archive-*"); err != nil {
-			return a, nil, fmt.Errorf("copy archive: %w", err)
-		}
-		at = a.copy
-		size, err = io.Copy(a.copy, io.LimitReader(io.MultiReader(bytes.NewReader(head), in), limits.Bytes+1))
-		if err != nil {
-			return a, nil, fmt.Errorf("copy archive: %w", err)
-		}
-	}
+	a.at = at
+	size := a.copy.Size
 	if size > limits.Bytes {
 		return a, conversion.Refuse(conversion.TooLarge, "The archive is larger than %s. Send its files one by one.", conversion.SizeName(limits.Bytes)), nil
 	}
@@ -123,10 +118,11 @@ func openArchive(open Opener, limits Limits) (a *archive, refusal *conversion.Re
 
 // Close removes the copy.
 func (a *archive) Close() error {
-	if a.copy == nil {
+	defer a.copy.Remove()
+	if a.at == nil {
 		return nil
 	}
-	return errors.Join(a.copy.Close(), os.Remove(a.copy.Name()))
+	return a.at.Close()
 }
 
 // membersOf lists an archive's files, or says why it isn't read.

@@ -33,6 +33,7 @@ func members(t *testing.T, content string, limit int64, each func(*ingest.Delive
 // The files of an archive are deliveries of their own, by name; what packing programs add
 // is none. The archive is acknowledged once, when all of them are.
 func TestMembersOfAnArchive(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
 	large := strings.Repeat("0123456789abcdef\n", 10_000)
 	content := zipOf(t, "south/b.csv", large, "a.csv", "a,b\n", "__MACOSX/._a.csv", "x", ".DS_Store", "x", "north/", "", "c.csv.gz", zipped(t, "a,b\n1,2\n"))
 	var got []string
@@ -58,7 +59,7 @@ func TestMembersOfAnArchive(t *testing.T) {
 	if len(acks) != 1 || acks[0] != ingest.Accepted {
 		t.Errorf("acknowledged %v", acks)
 	}
-	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "calltally-archive-*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "calltally-file-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

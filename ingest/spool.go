@@ -64,6 +64,20 @@ func (s *Spooled) Open() (io.ReadCloser, error) {
 	return os.Open(s.path)
 }
 
+// openAt opens the copy to be read at any place.
+func (s *Spooled) openAt() (interface {
+	io.ReaderAt
+	io.Closer
+}, error) {
+	if s.path == "" {
+		return struct {
+			*bytes.Reader
+			io.Closer
+		}{bytes.NewReader(s.bytes), io.NopCloser(nil)}, nil
+	}
+	return os.Open(s.path)
+}
+
 // Remove removes the copy from the disk; in memory it goes by itself.
 func (s *Spooled) Remove() {
 	if s != nil && s.path != "" {
