@@ -44,6 +44,9 @@ func (d *Drop) prepare(files Files, f *found) {
 			f.err = claim(files, f)
 		}
 		d.tried(seenAt, f.err)
+		if f.err == nil && f.declaration != nil {
+			serve(files, f.declaration)
+		}
 	}
 	if f.err == nil && files.Lanes() > 1 && f.small() && !d.Leave {
 		f.err = d.fetch(files, f)
@@ -77,7 +80,7 @@ func unchanged(files Files, f *found) error {
 	if err != nil {
 		return fmt.Errorf("claim file: %w", err)
 	}
-	if !info.Mode().IsRegular() || info.Size() != f.size || !info.ModTime().Equal(f.changed) {
+	if !info.Mode().IsRegular() || !sightingOf(info).sameAs(sighting{size: f.size, time: f.changed}) {
 		return fmt.Errorf("%s changed: %w", f.name, fs.ErrNotExist)
 	}
 	return nil

@@ -43,6 +43,8 @@ type Drop struct {
 	mu   sync.Mutex
 	seen map[string]sighting
 	ours map[string]sighting // files that were left where they are, and are ours
+
+	stray map[string]sighting // declarations without their files
 }
 
 const (
@@ -61,6 +63,7 @@ func (d *Drop) Deliveries(ctx context.Context) iter.Seq2[*Delivery, error] {
 	return func(yield func(*Delivery, error) bool) {
 		files, err := d.open(ctx)
 		if err != nil {
+			d.forget()
 			yield(nil, err)
 			return
 		}
@@ -68,6 +71,7 @@ func (d *Drop) Deliveries(ctx context.Context) iter.Seq2[*Delivery, error] {
 		for _, find := range []func(Files) ([]*found, error){d.claimed, d.complete} {
 			all, err := find(files)
 			if err != nil {
+				d.forget()
 				yield(nil, err)
 				return
 			}
@@ -106,8 +110,10 @@ type found struct {
 	size    int64
 	changed time.Time // by its place's clock
 	ours    bool      // it needs no claiming (any more)
-	copy    *Spooled  // on this side, once it is there
-	err     error     // why it can't be had
+	// declaration is the file by which its sender has said that it is complete; nil if none.
+	declaration fs.FileInfo
+	copy        *Spooled // on this side, once it is there
+	err         error    // why it can't be had
 }
 
 func (f *found) small() bool { return f.size <= SmallFile }
@@ -161,13 +167,19 @@ func (d *Drop) deliver(ctx context.Context, files Files, batch []*found, yield f
 	if err := d.prepareAll(files, batch); err != nil {
 		return yield(nil, err) // they are found in work/ the next time
 	}
+	lost := lost(files, batch)
 	for _, f := range batch {
 		switch {
 		case errors.Is(f.err, fs.ErrNotExist): // someone took it away, or changed it
 			continue
+		case f.err != nil && lost != nil: // told below, for all of them
+			continue
 		case f.err != nil:
 			more = yield(nil, f.err)
 		default:
+			if d.Leave {
+				d.offered(f)
+			}
 			more = yield(d.delivery(ctx, f), nil)
 			if !f.small() { // read and done with by now; a small one is in memory
 				f.copy.Remove()
@@ -178,7 +190,26 @@ func (d *Drop) deliver(ctx context.Context, files Files, batch []*found, yield f
 			return false
 		}
 	}
+	if lost != nil {
+		d.forget()
+		yield(nil, lost)
+		return false
+	}
 	return true
+}
+
+// lost is why the place can't be reached any more, if that is why some of a batch can't be
+// had.
+func lost(files Files, batch []*found) error {
+	for _, f := range batch {
+		if f.err != nil && !errors.Is(f.err, fs.ErrNotExist) {
+			if files.Lost() {
+				return f.err
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 func (d *Drop) delivery(ctx context.Context, f *found) *Delivery {

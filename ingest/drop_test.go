@@ -592,6 +592,76 @@ func TestAFolderThatIsNotThere(t *testing.T) {
 	})
 }
 
+// A place that was lost is looked at when it is due, not as soon as files there may be
+// complete.
+func TestAPlaceThatIsLost(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p place) {
+		w := p.watch(t, time.Minute)
+		w.put("orders.csv", "a,b\n")
+		w.look()
+		away := w.root + "-away"
+		if err := os.Rename(w.root, away); err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range w.Deliveries(t.Context()) {
+			if err == nil {
+				t.Error("something was delivered")
+			}
+		}
+		if w.Settling() != 0 {
+			t.Error("files that can't be seen have us look again soon")
+		}
+		if err := os.Rename(away, w.root); err != nil {
+			t.Fatal(err)
+		}
+		w.wantNames(w.take(), "orders.csv")
+	})
+}
+
+// A connection that is lost is one failure, however many files wait behind it.
+func TestALostConnectionIsToldOnce(t *testing.T) {
+	server := rig.NewSFTPServer(t)
+	trusted, err := sftp.Fingerprints(server.Fingerprint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := rig.NewProxy(t, server.Address)
+	w := places[1].watch(t, 0)
+	place := &sftp.Folder{Address: proxy.Address, User: "acme", Login: sftp.Login{Password: rig.Password}, Trusts: trusted, Path: w.root}
+	t.Cleanup(place.Close)
+	w.Place = place
+	w.put("first.csv", strings.Repeat("x", ingest.SmallFile+1)) // a large one is claimed alone
+	at := noon.Add(-time.Hour)
+	if err := os.Chtimes(w.path("first.csv"), at, at); err != nil {
+		t.Fatal(err)
+	}
+	const files = 250
+	for n := range files {
+		w.put(fmt.Sprintf("%d.csv", n), "a,b\n")
+	}
+	w.look()
+	var failures []error
+	for d, err := range w.Deliveries(t.Context()) {
+		switch {
+		case err != nil:
+			failures = append(failures, err)
+		case d.Name == "first.csv":
+			proxy.HangUpAll()
+		default:
+			t.Errorf("%s was delivered", d.Name)
+		}
+	}
+	if len(failures) != 1 {
+		t.Errorf("%d failures: %v", len(failures), failures)
+	}
+	if w.Settling() != 0 {
+		t.Error("the files have us connect again at once")
+	}
+	if got := len(w.take()); got != 1+files {
+		t.Errorf("%d files were delivered over a new connection, want %d", got, 1+files)
+	}
+}
+
 func TestPutReport(t *testing.T) {
 	eachPlace(t, func(t *testing.T, p place) {
 		w := p.watch(t, 0)
@@ -774,27 +844,6 @@ func TestAFileFromAfarThatIsTooLarge(t *testing.T) {
 	}
 }
 
-// Senders who declare a file complete are waited for, however long it stays as it is.
-func TestDeclaredFiles(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p place) {
-		w := p.watch(t, 0)
-		w.Done = ".done"
-		w.put("orders.csv", "a,b\n")
-		w.put("sales.csv", "a,b\n")
-		w.put("sales.csv.done", "")
-		taken := w.take()
-		w.wantNames(taken, "sales.csv")
-		w.wantFiles([]string{"orders.csv", "sales.csv.done"})
-		for _, d := range taken {
-			w.finish(d, ingest.Accepted)
-		}
-		w.put("orders.csv.done", "")
-		w.wantNames(w.take(), "orders.csv")
-		w.look()
-		w.wantFiles([]string{}) // declarations have served
-	})
-}
-
 // Where nothing may be renamed, files stay; what is ours is not delivered again as long as
 // it stays as it is, and has the same origin for a new process.
 func TestFilesThatAreLeftWhereTheyAre(t *testing.T) {
@@ -808,6 +857,9 @@ func TestFilesThatAreLeftWhereTheyAre(t *testing.T) {
 			t.Fatalf("found %+v", found)
 		}
 		w.wantNames(w.look(), "orders.csv") // nobody has it yet
+		if w.Settling() != 0 {
+			t.Error("a file that nobody could take has us look again at once")
+		}
 		w.finish(found[0], ingest.Accepted)
 		w.wantNames(w.take())
 		if w.Settling() != 0 {

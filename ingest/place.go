@@ -39,5 +39,7 @@ type Files interface {
 	// Lanes is how many errands go on at once: more than 1 where each waits for answers
 	// from afar, so that what is read is kept on this side.
 	Lanes() int
+	// Lost reports whether the place can't be reached any more until it is opened anew.
+	Lost() bool
 	Close() error
 }

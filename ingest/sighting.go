@@ -21,6 +21,8 @@ type sighting struct {
 	stuck bool
 }
 
+func sightingOf(info fs.FileInfo) sighting { return sighting{size: info.Size(), time: info.ModTime()} }
+
 func (s sighting) sameAs(other sighting) bool {
 	return s.size == other.size && s.time.Equal(other.time)
 }
@@ -28,24 +30,20 @@ func (s sighting) sameAs(other sighting) bool {
 // complete lists the files that have not changed since they were first seen at
 // least Settle ago, oldest first.
 func (d *Drop) complete(files Files) ([]*found, error) {
-	infos, err := files.List(".")
-	if err != nil {
-		return nil, fmt.Errorf("read folder: %w", err)
+	inside, err := d.list(files)
+	if err == nil {
+		err = d.removeStray(files, inside.stray)
 	}
-	if d.Done != "" {
-		if infos, err = d.declaredDone(files, infos); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now, seen, ours := d.Now(), map[string]sighting{}, map[string]sighting{}
 	var all []*found
-	for _, info := range infos {
-		if !d.takes(info) {
-			continue
-		}
-		name, s := info.Name(), sighting{size: info.Size(), time: info.ModTime(), at: now}
+	for _, info := range inside.files {
+		name, s := info.Name(), sightingOf(info)
+		s.at = now
 		if known, ok := d.ours[name]; ok && known.sameAs(s) {
 			ours[name] = known
 			continue
@@ -53,7 +51,7 @@ func (d *Drop) complete(files Files) ([]*found, error) {
 		if before, ok := d.seen[name]; ok && before.sameAs(s) {
 			s.at, s.stuck = before.at, before.stuck
 			if now.Sub(s.at) >= d.Settle {
-				all = append(all, d.sighted(name, s))
+				all = append(all, d.sighted(name, s, inside.declarations[name]))
 			}
 		}
 		seen[name] = s
@@ -63,8 +61,8 @@ func (d *Drop) complete(files Files) ([]*found, error) {
 	return all, nil
 }
 
-func (d *Drop) sighted(name string, s sighting) *found {
-	f := &found{name: shortName(name, 200), at: name, size: s.size, changed: s.time}
+func (d *Drop) sighted(name string, s sighting, declaration fs.FileInfo) *found {
+	f := &found{name: shortName(name, 200), at: name, size: s.size, changed: s.time, declaration: declaration}
 	if d.Leave {
 		f.origin, f.ours = fmt.Sprintf("file %s of %d bytes, %d", name, s.size, s.time.UnixMilli()), true
 	}
@@ -79,31 +77,10 @@ func (d *Drop) leave(f *found) {
 	delete(d.seen, f.at)
 }
 
-// declaredDone leaves of what is in a folder the files that their senders have declared
-// complete. A declaration whose file was taken has served.
-func (d *Drop) declaredDone(files Files, infos []fs.FileInfo) ([]fs.FileInfo, error) {
-	names := map[string]bool{}
-	for _, info := range infos {
-		names[info.Name()] = true
-	}
-	var done []fs.FileInfo
-	for _, info := range infos {
-		file, declares := strings.CutSuffix(info.Name(), d.Done)
-		switch {
-		case !declares && names[info.Name()+d.Done]:
-			done = append(done, info)
-		case declares && !names[file] && !d.Leave && info.Mode().IsRegular():
-			if err := files.Remove(info.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("remove %s: %w", info.Name(), err)
-			}
-		}
-	}
-	return done, nil
-}
-
 // takes reports whether something in the folder is a file to be taken some time.
 func (d *Drop) takes(info fs.FileInfo) bool {
-	return info.Mode().IsRegular() && !temporary(info.Name()) && (d.Done == "" || !strings.HasSuffix(info.Name(), d.Done))
+	_, declares := d.declares(info)
+	return info.Mode().IsRegular() && !temporary(info.Name()) && !declares
 }
 
 // temporary reports whether a name is one that programs give unfinished files.
@@ -146,9 +123,29 @@ func (d *Drop) tried(name string, err error) {
 		delete(d.seen, name)
 		return
 	}
-	s := d.seen[name]
-	s.stuck = true
-	d.seen[name] = s
+	d.stick(name)
+}
+
+// offered notes that a file which stays where it is was handed on. If nobody could take it,
+// it is tried again when the folder is due, not before.
+func (d *Drop) offered(f *found) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stick(f.at)
+}
+
+func (d *Drop) stick(name string) {
+	if s, ok := d.seen[name]; ok {
+		s.stuck = true
+		d.seen[name] = s
+	}
+}
+
+// forget has every file settle anew: the place can't be looked at.
+func (d *Drop) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seen = nil
 }
 
 func pause(ctx context.Context, wait time.Duration) error {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"syscall"
 
 	"github.com/fsnotify/fsnotify"
 
@@ -60,6 +61,8 @@ type files struct{ root *os.Root }
 func (f files) Close() error { return f.root.Close() }
 
 func (f files) Lanes() int { return 1 }
+
+func (f files) Lost() bool { return false }
 
 func (f files) List(folder string) ([]fs.FileInfo, error) {
 	dir, err := f.root.Open(folder)
@@ -136,7 +139,7 @@ func (f files) sync(name string) error {
 		return err
 	}
 	defer dir.Close()
-	if err := dir.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrInvalid) {
+	if err := dir.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) {
 		return err
 	}
 	return nil

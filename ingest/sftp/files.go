@@ -31,6 +31,8 @@ func (f *files) Close() error {
 // Lanes: answers come from afar, and several are awaited at a time.
 func (f *files) Lanes() int { return 8 }
 
+func (f *files) Lost() bool { return f.session.over() }
+
 func (f *files) at(name string) string { return path.Join(f.folder.Path, name) }
 
 func (f *files) List(folder string) ([]fs.FileInfo, error) {

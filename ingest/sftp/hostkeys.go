@@ -82,7 +82,7 @@ type fingerprints struct {
 	trusted []string
 
 	mu    sync.Mutex
-	right []string // the kind of key that was trusted the last time
+	right int // of kinds: the one that was trusted the last time
 }
 
 // Fingerprints trusts the server that shows a key of one of these fingerprints, written
@@ -106,16 +106,14 @@ var kinds = [][]string{
 func (f *fingerprints) algorithms(string) [][]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.right != nil {
-		return [][]string{f.right}
-	}
-	return kinds
+	first, others := kinds[:f.right], kinds[f.right:]
+	return slices.Concat(others[:1], first, others[1:])
 }
 
 func (f *fingerprints) found(algorithms []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.right = algorithms
+	f.right = slices.IndexFunc(kinds, func(kind []string) bool { return kind[0] == algorithms[0] })
 }
 
 func (f *fingerprints) check(address string, _ net.Addr, key ssh.PublicKey) error {

@@ -196,6 +196,28 @@ func TestRigAnyTrustedKeyIsAskedFor(t *testing.T) {
 	}
 }
 
+// Which kind of key was right before says nothing for ever: a server may get another one of
+// those that are trusted.
+func TestRigAServerChangesToAnotherTrustedKey(t *testing.T) {
+	before := rig.NewSFTPServer(t)
+	trusts, err := sftp.Fingerprints(before.Fingerprint, ssh.FingerprintSHA256(publicKey(t, "ecdsa")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newRigFolder(t, before.Address)
+	f.Trusts, f.Login.Password = trusts, rig.Password
+	there := f.Path
+	for _, server := range [][2]string{{before.Address, f.here}, {rig.SFTP, there}, {before.Address, f.here}} {
+		f.Address, f.Path = server[0], server[1]
+		f.Close()
+		files, err := f.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		files.Close()
+	}
+}
+
 func first(keys sftp.HostKeys, _ string) sftp.HostKeys { return keys }
 
 func TestRigWrongServer(t *testing.T) {
