@@ -181,3 +181,22 @@ func Stem(upload string) string {
 	}
 	return upload
 }
+
+// NumberedStem is what an upload's report files are named by where others have the names that
+// they would have.
+func NumberedStem(upload string, id int64) string {
+	return fmt.Sprintf("%s-upload-%d", Stem(upload), id)
+}
+
+// Names are the names of report files that lie in one place.
+type Names map[string]bool
+
+// Take returns what to name a file that tells of an upload: as it is named, or by the upload's
+// number if another one has that name.
+func (n Names) Take(name, upload string, id int64) string {
+	if n[strings.ToLower(name)] {
+		name = NumberedStem(upload, id) + strings.TrimPrefix(name, Stem(upload))
+	}
+	n[strings.ToLower(name)] = true
+	return name
+}

@@ -160,6 +160,5 @@ func (a *archive) keep(upload *conversion.Upload, file report.Attachment) (where
 }
 
 func keptName(upload *conversion.Upload, file report.Attachment) string {
-	stem := report.Stem(upload.Name)
-	return fmt.Sprintf("%s-upload-%d%s.gz", stem, upload.ID, strings.TrimPrefix(file.Name, stem))
+	return report.NumberedStem(upload.Name, upload.ID) + strings.TrimPrefix(file.Name, report.Stem(upload.Name)) + ".gz"
 }

@@ -165,7 +165,10 @@ func (w *Worker) tell(ctx context.Context, together ...conversion.ReportDue) err
 
 // mail mails reports.
 func (w *Worker) mail(ctx context.Context, all []*Told, to []string, madeAt conversion.Millis, limits MailLimits) (err error) {
-	tellApart(all)
+	names := report.Names{}
+	for _, told := range all {
+		told.TellApart(names)
+	}
 	var parcels []*parcel
 	defer func() {
 		for _, p := range parcels {
@@ -185,21 +188,6 @@ func (w *Worker) mail(ctx context.Context, all []*Told, to []string, madeAt conv
 		return err
 	}
 	return w.Replier.Send(ctx, letter)
-}
-
-// tellApart numbers files of reports in one mail that would have the same name.
-func tellApart(all []*Told) {
-	taken := map[string]bool{}
-	for _, told := range all {
-		for i := range told.Files {
-			name := &told.Files[i].Name
-			if taken[strings.ToLower(*name)] {
-				stem := report.Stem(told.Report.Upload.Name)
-				*name = numberedStem(stem, told.Report.Upload) + strings.TrimPrefix(*name, stem)
-			}
-			taken[strings.ToLower(*name)] = true
-		}
-	}
 }
 
 // shelve puts a report's files beside their source, if that has a shelf; of an upload
@@ -263,11 +251,7 @@ func (w *Worker) shelfStem(ctx context.Context, upload *conversion.Upload) (stri
 	if !taken {
 		return stem, nil
 	}
-	return numberedStem(stem, upload), nil
-}
-
-func numberedStem(stem string, upload *conversion.Upload) string {
-	return fmt.Sprintf("%s-upload-%d", stem, upload.ID)
+	return report.NumberedStem(upload.Name, upload.ID), nil
 }
 
 // numbered is a stem that looks like one that we have numbered.

@@ -37,6 +37,14 @@ func (w *Worker) Told(ctx context.Context, upload *conversion.Upload, revision i
 	return told, nil
 }
 
+// TellApart renames files that would have the name of another one in the same place.
+func (t *Told) TellApart(names report.Names) {
+	for i := range t.Files {
+		t.Files[i].Name = names.Take(t.Files[i].Name, t.Report.Upload.Name, t.Report.Upload.ID)
+		t.Report.Files[i] = t.Files[i].Name
+	}
+}
+
 // attach adds the problem rows and the files to a report.
 func (w *Worker) attach(ctx context.Context, told *Told, account *conversion.Account) error {
 	upload := told.Report.Upload

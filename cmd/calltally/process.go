@@ -18,6 +18,7 @@ import (
 
 	"calltally/conversion"
 	"calltally/ingest"
+	"calltally/ingest/folder"
 	"calltally/report"
 	"calltally/store"
 	"calltally/worker"
@@ -31,7 +32,8 @@ type processCommand struct {
 	Again   bool   `help:"Decide rows again that the same file had applied before, except where they would count twice."`
 	Results string `help:"Write the results and fix files into this folder." type:"path" placeholder:"DIR"`
 
-	told bool // a report was printed already
+	told  bool // a report was printed already
+	names report.Names
 }
 
 func (c *processCommand) Run(g *globals) error {
@@ -52,6 +54,7 @@ func (c *processCommand) Run(g *globals) error {
 }
 
 func (c *processCommand) process(g *globals, w *worker.Worker, account *conversion.Account) error {
+	c.names = report.Names{}
 	return eachFile(g.ctx, w, commandLineDelivery(c.File, account.ID, conversion.TakesConversions, c.Dialect, c.Again), func(d *ingest.Delivery) error {
 		return c.processFile(g, w, d)
 	})
@@ -93,6 +96,7 @@ func (c *processCommand) processFile(g *globals, w *worker.Worker, d *ingest.Del
 		return err
 	}
 	told.Report.DryRun = c.DryRun
+	told.TellApart(c.names)
 	if c.told && !g.JSON {
 		fmt.Fprintf(g.stdout, "\n%s\n\n", report.Rule)
 	}
@@ -138,7 +142,7 @@ func decided(ctx context.Context, w *worker.Worker, upload *conversion.Upload) (
 func show(g *globals, w *worker.Worker, told *worker.Told, results string) error {
 	if results != "" {
 		bar := g.progress(w)
-		err := writeFiles(results, told)
+		err := writeFiles(g.ctx, results, told.Files...)
 		bar.finish()
 		if err != nil {
 			return err
@@ -212,29 +216,26 @@ func (a *app) account(id string) (*conversion.Account, error) {
 	return nil, usageError{fmt.Errorf("there is no account %q; the configuration has %s", id, strings.Join(ids, ", "))}
 }
 
-// writeFiles writes a report's files into a folder.
-func writeFiles(folder string, told *worker.Told) error {
-	if err := os.MkdirAll(folder, 0o777); err != nil {
+// writeFiles writes report files into a folder, each complete or not at all.
+func writeFiles(ctx context.Context, path string, all ...report.Attachment) error {
+	if err := os.MkdirAll(path, 0o777); err != nil {
 		return err
 	}
-	var all errgroup.Group
-	for _, file := range told.Files {
-		all.Go(func() error { return writeFile(filepath.Join(folder, file.Name), file.Write) })
-	}
-	return all.Wait()
-}
-
-// writeFile makes a file of what write writes.
-func writeFile(path string, write func(io.Writer) error) error {
-	file, err := os.Create(path)
+	into, err := folder.Folder(path).Open(ctx)
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriterSize(file, 64<<10)
-	if err := errors.Join(write(out), out.Flush(), file.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
+	defer into.Close()
+	var writers errgroup.Group
+	for _, file := range all {
+		writers.Go(func() error {
+			if err := into.Write(file.Name, file.Write); err != nil {
+				return fmt.Errorf("write %s: %w", file.Name, err)
+			}
+			return nil
+		})
 	}
-	return nil
+	return writers.Wait()
 }
 
 // decidedHead is what “process --json” prints of an upload before its outcomes.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"calltally/conversion"
+	"calltally/report"
 	"calltally/web"
 )
 
@@ -42,6 +43,7 @@ func (c *sendCommand) Run(g *globals) error {
 		return err
 	}
 	var worst error
+	names := report.Names{}
 	for i := range receipt.Uploads {
 		upload := &receipt.Uploads[i]
 		if !c.NoWait {
@@ -50,7 +52,7 @@ func (c *sendCommand) Run(g *globals) error {
 			}
 		}
 		if c.Results != "" {
-			if err := client.fetch(g.ctx, upload, c.Results); err != nil {
+			if err := client.fetch(g.ctx, upload, c.Results, names); err != nil {
 				return err
 			}
 		}
@@ -98,7 +100,7 @@ func tallyText(counts map[string]int) string {
 type sender struct {
 	base  *url.URL
 	token string
-	http  http.Client
+	http  *http.Client
 }
 
 func (c *sendCommand) client() (*sender, error) {
@@ -120,9 +122,12 @@ func (c *sendCommand) client() (*sender, error) {
 	if token == "" {
 		return nil, usageError{errors.New("name the file with the account's token by --token-file, or set CALLTALLY_TOKEN_FILE")}
 	}
-	// Whoever redirects us elsewhere must not be shown the token.
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	return &sender{base: base, token: token, http: client}, nil
+	return &sender{base: base, token: token, http: tokenClient()}, nil
+}
+
+// tokenClient follows no redirects: who is elsewhere must not be shown a token.
+func tokenClient() *http.Client {
+	return &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // tries is how often a file is sent where nobody answers, with doubling pauses from one
@@ -179,7 +184,7 @@ func (s *sender) post(ctx context.Context, file, key string, into *web.Receipt) 
 
 func (s *sender) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
 	request, err := http.NewRequestWithContext(ctx, method, s.base.String()+path, body)
-	if err == nil {
+	if err == nil && s.token != "" {
 		request.Header.Set("Authorization", "Bearer "+s.token)
 	}
 	return request, err
@@ -229,10 +234,7 @@ func (s *sender) wait(ctx context.Context, upload *web.Upload) error {
 }
 
 // fetch writes the files that answer an upload into a folder.
-func (s *sender) fetch(ctx context.Context, upload *web.Upload, folder string) error {
-	if err := os.MkdirAll(folder, 0o777); err != nil {
-		return err
-	}
+func (s *sender) fetch(ctx context.Context, upload *web.Upload, folder string, names report.Names) error {
 	for path, name := range map[string]string{upload.Results: upload.ResultsName, upload.Fix: upload.FixName} {
 		if path == "" {
 			continue
@@ -241,11 +243,12 @@ func (s *sender) fetch(ctx context.Context, upload *web.Upload, folder string) e
 		if err != nil {
 			return err
 		}
+		name = names.Take(filepath.Base(name), upload.File, upload.Upload)
 		_, err = s.answer(request, func(body io.Reader) error {
-			return writeFile(filepath.Join(folder, filepath.Base(name)), func(to io.Writer) error {
+			return writeFiles(ctx, folder, report.Attachment{Name: name, Write: func(to io.Writer) error {
 				_, err := io.Copy(to, body)
 				return err
-			})
+			}})
 		})
 		if err != nil {
 			return fmt.Errorf("fetch %s: %w", name, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"calltally/conversion"
@@ -161,7 +163,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger) (stop func() error, e
 }
 
 // probeDesk sees whether requests are taken and the token of the i-th source is known, or
-// whether they could be taken.
+// whether they could be taken. The token is shown to a calltally only.
 func (c *config) probeDesk(ctx context.Context, i int) (string, error) {
 	listener, taken := net.Listen("tcp", c.Web.Listen)
 	if taken == nil {
@@ -171,27 +173,47 @@ func (c *config) probeDesk(ctx context.Context, i int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	scheme := "http"
-	if c.Web.CertificateFile != "" {
-		scheme = "https"
-	}
-	// The certificate is for another name than the address here, which is our own.
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // see above
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+c.Web.Listen+"/uploads/0", nil)
+	base := url.URL{Scheme: "http", Host: c.Web.Listen}
+	client := tokenClient()
+	client.Timeout = 5 * time.Second
+	defer client.CloseIdleConnections()
+	certificate, err := c.certificate()
 	if err != nil {
-		return "", err
+		return "", c.at(err)
 	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	answer, err := client.Do(request)
-	if err != nil {
-		return "", fmt.Errorf("the address is taken by a program that doesn't answer (%w): %w", err, taken)
+	if certificate != nil {
+		base.Scheme = "https"
+		client.Transport = &http.Transport{TLSClientConfig: onlyBy(certificate)}
 	}
-	answer.Body.Close()
-	switch {
-	case answer.StatusCode == http.StatusNotFound && answer.Header.Get("Content-Type") == "application/json":
-		return "calltally answers there and knows the token", nil
-	case answer.Header.Get("WWW-Authenticate") == web.Challenge:
-		return "", errors.New("calltally answers there and doesn't know the token: start it again, so that it reads its configuration")
+	for _, s := range []*sender{{base: &base, http: client}, {base: &base, http: client, token: token}} {
+		request, err := s.request(ctx, http.MethodGet, "/uploads/0", nil)
+		if err != nil {
+			return "", err
+		}
+		answer, err := client.Do(request)
+		if err != nil {
+			return "", fmt.Errorf("the address is taken by a program that doesn't answer as calltally would: %w", err)
+		}
+		answer.Body.Close()
+		challenged := answer.Header.Get("WWW-Authenticate") == web.Challenge
+		switch {
+		case s.token == "" && challenged: // it is calltally
+		case s.token == "":
+			return "", fmt.Errorf("the address is taken by another program: %w", taken)
+		case challenged:
+			return "", errors.New("calltally answers there and doesn't know the token: start it again, so that it reads its configuration")
+		}
 	}
-	return "", fmt.Errorf("the address is taken by another program: %w", taken)
+	return "calltally answers there and knows the token", nil
+}
+
+// onlyBy trusts who shows a certificate, and nobody else. It may be for another name than
+// that of the address, which is our own.
+func onlyBy(certificate *tls.Certificate) *tls.Config {
+	return &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(shown tls.ConnectionState) error { //nolint:gosec // see above
+		if !bytes.Equal(shown.PeerCertificates[0].Raw, certificate.Certificate[0]) {
+			return errors.New("it shows another certificate than that of certificate_file; if it is calltally, start it again")
+		}
+		return nil
+	}}
 }

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -30,6 +36,18 @@ type desks struct {
 	t   *testing.T
 	app *app
 	url string
+	// breaks has every results file break off after its first bytes.
+	breaks bool
+}
+
+type breaking struct{ http.ResponseWriter }
+
+func (b breaking) Write(p []byte) (int, error) {
+	if _, err := b.ResponseWriter.Write(p[:min(10, len(p))]); err != nil {
+		return 0, err
+	}
+	b.ResponseWriter.(http.Flusher).Flush()
+	return 0, io.ErrShortWrite
 }
 
 func newDesks(t *testing.T) *desks {
@@ -50,10 +68,17 @@ web: {listen: "127.0.0.1:0"}
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(handler)
+	d := &desks{t: t, app: app}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if d.breaks && strings.HasSuffix(r.URL.Path, "/results") {
+			w = breaking{w}
+		}
+		handler.ServeHTTP(w, r)
+	}))
 	t.Cleanup(server.Close)
 	importTestCalls(t, app, 5)
-	return &desks{t, app, server.URL}
+	d.url = server.URL
+	return d
 }
 
 // ask does a request and returns its answer.
@@ -296,6 +321,96 @@ func TestSend(t *testing.T) {
 	}
 }
 
+// Files of an archive may have one name: what answers one doesn't take the other's place.
+func TestResultsOfFilesOfOneName(t *testing.T) {
+	d := newDesks(t)
+	runApp(t, d.app)
+	dir := t.TempDir()
+	var packed bytes.Buffer
+	w := zip.NewWriter(&packed)
+	for office, content := range map[string][]byte{"east/orders.csv": testUpload(2, 1), "west/orders.csv": append(testUpload(1, 1), "bogus,,,,\n"...)} {
+		to, err := w.Create(office)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := to.Write(content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	archive := filepath.Join(dir, "offices.zip")
+	if err := errors.Join(w.Close(), os.WriteFile(archive, packed.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CALLTALLY_TOKEN", testToken)
+	for name, args := range map[string][]string{
+		"send":    {"send", archive, "--to", d.url},
+		"process": {"process", archive, "--config", d.app.config.file, "--account", "23", "--dry-run"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			results := filepath.Join(dir, name)
+			var stdout, stderr bytes.Buffer
+			if code := run(t.Context(), append(args, "--results", results), nil, &stdout, &stderr); code != exitRejected {
+				t.Fatalf("exit code %d: %s%s", code, stdout.String(), stderr.String())
+			}
+			files, err := filepath.Glob(filepath.Join(results, "*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := 0
+			for _, file := range files {
+				content, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				lines += bytes.Count(content, []byte("\n"))
+			}
+			if len(files) != 3 || lines != 3+3+2 { // two results files and one to fix, each with a header
+				t.Errorf("%d lines in %q", lines, files)
+			}
+		})
+	}
+}
+
+// Who redirects a client elsewhere doesn't have it show its token there.
+func TestSendFollowsNoRedirect(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("asked for %s with %q", r.URL, r.Header.Get("Authorization"))
+	}))
+	defer elsewhere.Close()
+	redirecting := httptest.NewServer(http.RedirectHandler(elsewhere.URL+"/uploads", http.StatusTemporaryRedirect))
+	defer redirecting.Close()
+	file := filepath.Join(t.TempDir(), "orders.csv")
+	if err := os.WriteFile(file, testUpload(1, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CALLTALLY_TOKEN", testToken)
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"send", file, "--to", redirecting.URL}, nil, &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "307 Temporary Redirect") {
+		t.Errorf("exit code %d: %s%s", code, stdout.String(), stderr.String())
+	}
+}
+
+// What is fetched in part is no file: neither by a length that is short, nor under its name.
+func TestAResultsFileThatBreaksOff(t *testing.T) {
+	d := newDesks(t)
+	runApp(t, d.app)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "orders.csv")
+	if err := os.WriteFile(file, testUpload(1, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.breaks = true
+	t.Setenv("CALLTALLY_TOKEN", testToken)
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), []string{"send", file, "--to", d.url, "--results", filepath.Join(dir, "results")}, nil, &stdout, &stderr)
+	if code != exitFailed || !strings.Contains(stderr.String(), "fetch orders.results.csv: the answer broke off: ") {
+		t.Errorf("exit code %d: %s%s", code, stdout.String(), stderr.String())
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, "results")); err != nil || len(left) != 0 {
+		t.Errorf("the folder holds %v, %v", left, err)
+	}
+}
+
 // A connection that breaks, or a server that is down for a moment, costs nothing: the file
 // is sent again under its key.
 func TestSendTriesAgain(t *testing.T) {
@@ -342,26 +457,84 @@ func TestSendTriesAgain(t *testing.T) {
 	}
 }
 
-// check asks a calltally that runs whether it knows the token.
+// check asks a calltally that runs whether it knows the token, and shows it to nobody else.
 func TestProbeDesk(t *testing.T) {
 	d := newDesks(t)
 	c := d.app.config
-	c.Web.Listen = strings.TrimPrefix(d.url, "http://")
-	if got, err := c.probeDesk(t.Context(), 0); err != nil || got != "calltally answers there and knows the token" {
-		t.Errorf("%q, %v", got, err)
+	probe := func(server, want string) {
+		t.Helper()
+		if _, address, ok := strings.Cut(server, "://"); ok {
+			c.Web.Listen = address
+		}
+		got, err := c.probeDesk(t.Context(), 0)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
+	probe(d.url, "calltally answers there and knows the token")
 	c.Sources[0].Token = strings.Repeat("x", shortestToken)
-	if _, err := c.probeDesk(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "doesn't know the token: start it again") {
-		t.Error(err)
-	}
-	other := httptest.NewServer(http.NotFoundHandler())
+	probe(d.url, "doesn't know the token: start it again")
+	curious := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if shown := r.Header.Get("Authorization"); shown != "" {
+			t.Errorf("another program was shown %q", shown)
+		}
+		http.NotFound(w, r)
+	})
+	other := httptest.NewServer(curious)
 	defer other.Close()
-	c.Web.Listen = strings.TrimPrefix(other.URL, "http://")
-	if _, err := c.probeDesk(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "taken by another program") {
-		t.Error(err)
-	}
+	probe(other.URL, "taken by another program")
 	c.Web.Listen = "127.0.0.1:0"
-	if got, err := c.probeDesk(t.Context(), 0); err != nil || !strings.HasPrefix(got, "free; ") {
-		t.Errorf("%q, %v", got, err)
+	probe("", "free; ")
+}
+
+// With TLS, a calltally is known by its certificate.
+func TestProbeDeskByTLS(t *testing.T) {
+	d := newDesks(t)
+	c := d.app.config
+	handler, err := d.app.handler(d.app.worker.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that must fail
+	server.StartTLS()
+	defer server.Close()
+	c.Web.Listen = strings.TrimPrefix(server.URL, "https://")
+	another, err := selfSigned()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		certificate tls.Certificate
+		want        string
+	}{
+		"its own":       {server.TLS.Certificates[0], "calltally answers there and knows the token"},
+		"another one's": {another, "another certificate than that of certificate_file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			key, err := x509.MarshalPKCS8PrivateKey(test.certificate.PrivateKey)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Web.CertificateFile, c.Web.KeyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+			err = errors.Join(
+				os.WriteFile(c.Web.CertificateFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: test.certificate.Certificate[0]}), 0o600),
+				os.WriteFile(c.Web.KeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600),
+			)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := c.probeDesk(t.Context(), 0)
+			if err != nil {
+				got = err.Error()
+			}
+			if !strings.Contains(got, test.want) {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@
 package folder
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -94,7 +95,8 @@ func (f files) Write(name string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(write(out), out.Sync(), out.Close())
+	buffered := bufio.NewWriterSize(out, 64<<10)
+	err = errors.Join(write(buffered), buffered.Flush(), out.Sync(), out.Close())
 	if err == nil {
 		err = f.root.Rename(temporary, name)
 	}
