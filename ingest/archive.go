@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -105,7 +106,10 @@ func openArchive(open Opener, limits Limits) (a *archive, refusal *conversion.Re
 	if size > limits.Bytes {
 		return a, conversion.Refuse(conversion.TooLarge, "The archive is larger than %s. Send its files one by one.", conversion.SizeName(limits.Bytes)), nil
 	}
-	inside, err := zip.NewReader(at, size)
+	inside, err := openZip(at, size)
+	if errors.Is(err, errDirectory) {
+		return a, conversion.Refuse(conversion.ArchiveUnsafe, "The archive lists too many files; at most %d are read. Pack them into several archives.", maxMembers), nil
+	}
 	if err != nil {
 		return a, conversion.Refuse(conversion.NotATable, "The ZIP archive is damaged or was cut short. Pack the files again, or send them as they are."), nil
 	}
@@ -114,6 +118,33 @@ func openArchive(open Opener, limits Limits) (a *archive, refusal *conversion.Re
 	}
 	a.members, refusal = membersOf(inside, limits)
 	return a, refusal, nil
+}
+
+// maxDirectory is how many bytes a ZIP archive's list of what it holds may have: it is in
+// memory as a whole, before anything in it can be counted.
+const maxDirectory = 1 << 20
+
+var errDirectory = errors.New("the list of what the archive holds is too long")
+
+// openZip reads the list of what a ZIP archive holds.
+func openZip(at io.ReaderAt, size int64) (*zip.Reader, error) {
+	directory := &bounded{at, maxDirectory}
+	inside, err := zip.NewReader(directory, size)
+	directory.left = math.MaxInt64 // the files have bounds of their own
+	return inside, err
+}
+
+// bounded reads so many bytes at most.
+type bounded struct {
+	io.ReaderAt
+	left int64
+}
+
+func (b *bounded) ReadAt(p []byte, at int64) (int, error) {
+	if b.left -= int64(len(p)); b.left < 0 {
+		return 0, errDirectory
+	}
+	return b.ReaderAt.ReadAt(p, at)
 }
 
 // Close removes the copy.

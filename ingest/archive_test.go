@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -132,6 +133,33 @@ func TestArchivesThatAreRefused(t *testing.T) {
 				t.Errorf("%d deliveries", n)
 			}
 		})
+	}
+}
+
+// The list of what an archive holds is bounded before it is read: one of a few megabytes would
+// cost a hundred times as much memory.
+func TestAnArchiveOfManyFiles(t *testing.T) {
+	var packed strings.Builder
+	w := zip.NewWriter(&packed)
+	for n := range 100_000 {
+		if _, err := w.CreateHeader(&zip.FileHeader{Name: fmt.Sprint(n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	members(t, packed.String(), 1<<30, func(d *ingest.Delivery) error {
+		if want := "archive_unsafe: The archive lists too many files; at most 200 are read. Pack them into several archives."; d.Refusal == nil || d.Refusal.Error() != want {
+			t.Errorf("got %v, want %s", d.Refusal, want)
+		}
+		return nil
+	})
+	runtime.ReadMemStats(&after)
+	if got := (after.TotalAlloc - before.TotalAlloc) >> 20; got > 12 {
+		t.Errorf("%d MiB of memory for an archive of %d MiB", got, len(packed.String())>>20)
 	}
 }
 

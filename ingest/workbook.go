@@ -61,7 +61,7 @@ func readWorkbook(open Opener, settings Settings) (w *workbook, refusal *convers
 	if refusal != nil || err != nil {
 		return nil, refusal, err
 	}
-	inside, err := zip.NewReader(bytes.NewReader(raw), int64(len(raw)))
+	inside, err := openZip(bytes.NewReader(raw), int64(len(raw)))
 	if err != nil {
 		return nil, conversion.Refuse(conversion.NotATable, "The file is damaged or was cut short. Send it again."), nil
 	}

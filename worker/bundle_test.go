@@ -149,3 +149,33 @@ func TestAReplyOnSeveralFilesIsTriedAgain(t *testing.T) {
 		t.Errorf("%d letters; the last says\n%s", len(b.post.letters), b.post.letters[len(b.post.letters)-1].Text)
 	}
 }
+
+// If there is news of one of the files before the next try, that is another mail: a server
+// that took the first one, and threw this one away as the same, would keep it from everybody.
+func TestNewsBeforeAReplyOnSeveralFilesIsTriedAgain(t *testing.T) {
+	b := newBench(t, func(a *conversion.Account) { mailAccount(a); waits(a) })
+	b.know(0, 1)
+	b.post.refuse = 1
+	for _, d := range mailOf([2]string{"a.csv", table(line(0, "R0", "S", "10.00"))}, [2]string{"b.csv", table(line(1, "R1", "S", "20.00"))}) {
+		b.take(d)
+	}
+	if err := b.DecideAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ReplyAll(t.Context()); err == nil {
+		t.Fatal("the relay's refusal was not told")
+	}
+	b.know(1, 2)
+	if err := b.Reconcile(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.advance(time.Minute)
+	b.decideAndReply()
+	letters := b.post.letters
+	if len(letters) != 2 || !strings.HasPrefix(letters[1].Text, "2 files\n") || strings.Contains(letters[1].Text, "waiting") || letters[0].Revision != letters[1].Revision {
+		t.Fatalf("%d letters; the last says\n%s", len(letters), letters[len(letters)-1].Text)
+	}
+	if letters[0].MessageID == letters[1].MessageID {
+		t.Errorf("both are %s", letters[0].MessageID)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -288,7 +289,7 @@ func (w *Worker) letter(all []*Told, to []string, madeAt conversion.Millis, parc
 	l := &report.Letter{
 		To: to, Subject: report.Subject(reports...), Text: text.String(), HTML: html.String(), Attachments: attached,
 		Date: madeAt.Time(), Upload: upload.ID, Revision: lead.Revision,
-		MessageID: w.messageID(upload, lead.Revision),
+		MessageID: w.messageID(all),
 	}
 	if origin := upload.Mail; origin.MessageID != "" {
 		if origin.Subject != "" {
@@ -298,13 +299,28 @@ func (w *Worker) letter(all []*Told, to []string, madeAt conversion.Millis, parc
 		l.References = append(slices.Clone(origin.References), origin.MessageID)
 	}
 	if lead.Revision > 1 {
-		l.References = append(l.References, w.messageID(upload, lead.Revision-1))
+		l.References = append(l.References, w.messageIDOf(upload, lead.Revision-1, upload.Digest))
 	}
 	return l, nil
 }
 
-func (w *Worker) messageID(upload *conversion.Upload, revision int) string {
-	return fmt.Sprintf("upload-%d.%d.%x@%s", upload.ID, revision, upload.Digest[:8], cmp.Or(w.MailDomain, "calltally.localhost"))
+// messageID is of a mail of reports: another one if any of them is another one, since servers
+// throw away what they take for the same mail.
+func (w *Worker) messageID(all []*Told) string {
+	lead := all[0].Report
+	digest := lead.Upload.Digest
+	if len(all) > 1 {
+		sum := sha256.New()
+		for _, told := range all {
+			fmt.Fprintf(sum, "%d.%d.%x\n", told.Report.Upload.ID, told.Report.Revision, told.Report.Upload.Digest)
+		}
+		sum.Sum(digest[:0])
+	}
+	return w.messageIDOf(lead.Upload, lead.Revision, digest)
+}
+
+func (w *Worker) messageIDOf(upload *conversion.Upload, revision int, digest [sha256.Size]byte) string {
+	return fmt.Sprintf("upload-%d.%d.%x@%s", upload.ID, revision, digest[:8], cmp.Or(w.MailDomain, "calltally.localhost"))
 }
 
 // recipients are the sender, if they may be answered, and whom the account

@@ -10,23 +10,29 @@ import (
 	"calltally/conversion"
 )
 
-// mailLogin is how to log in to a mail server: offers says whether it has a mechanism.
-type mailLogin func(ctx context.Context, offers func(mechanism string) bool) (sasl.Client, error)
+// mailLogin is how to log in to a mail server: offers says whether it has a mechanism, and
+// show goes through with one.
+type mailLogin func(ctx context.Context, offers func(mechanism string) bool, show func(sasl.Client) error) error
 
 // bearerLogin is how to log in with an access token: it picks a mechanism that the server
 // offers.
 func bearerLogin(user string, g *grant) mailLogin {
-	return func(ctx context.Context, offers func(mechanism string) bool) (sasl.Client, error) {
-		token, err := g.Token(ctx)
-		if err != nil {
-			return nil, err
-		}
+	return func(ctx context.Context, offers func(mechanism string) bool, show func(sasl.Client) error) error {
 		for _, mechanism := range []string{xoauth2, sasl.OAuthBearer} { // the first is what both Google and Microsoft have
-			if offers(mechanism) {
-				return &bearer{mechanism, user, token}, nil
+			if !offers(mechanism) {
+				continue
 			}
+			token, err := g.Token(ctx)
+			if err != nil {
+				return err
+			}
+			if err := show(&bearer{mechanism, user, token}); err != nil {
+				g.refuse(token)
+				return err
+			}
+			return nil
 		}
-		return nil, fmt.Errorf("the server takes no access tokens: it offers neither %s nor %s; take out grant and set a password", xoauth2, sasl.OAuthBearer)
+		return fmt.Errorf("the server takes no access tokens: it offers neither %s nor %s; take out grant and set a password", xoauth2, sasl.OAuthBearer)
 	}
 }
 

@@ -33,7 +33,8 @@ type grant struct {
 
 	mu      sync.Mutex
 	held    kept
-	unsaved bool // what is held could not be written
+	unsaved bool   // what is held could not be written
+	refused string // the access token that a server has refused last
 }
 
 // kept are the tokens as they are kept in a file.
@@ -82,7 +83,15 @@ func (g *grant) Token(ctx context.Context) (string, error) {
 
 // good reports whether the access token is still good for a while.
 func (g *grant) good() bool {
-	return g.held.AccessToken != "" && g.held.Expiry.After(g.now().Add(tokenMargin))
+	return g.held.AccessToken != "" && g.held.AccessToken != g.refused && g.held.Expiry.After(g.now().Add(tokenMargin))
+}
+
+// refuse notes that a server has refused an access token, however long its issuer has said
+// that it is good for. The next one is fetched, or read, if somebody has granted anew.
+func (g *grant) refuse(token string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refused = token
 }
 
 // renew fetches an access token.

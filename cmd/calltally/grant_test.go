@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-sasl"
+	"golang.org/x/oauth2"
 
 	"calltally/scripts/rig"
 )
@@ -145,6 +149,38 @@ func TestRefusedGrants(t *testing.T) {
 				t.Errorf("got %v\nwant %s", err, c.want)
 			}
 		})
+	}
+}
+
+// An access token that a server has refused isn't shown again, however long it is said to be
+// good for: another one is fetched, or read, if somebody has granted anew.
+func TestARefusedToken(t *testing.T) {
+	p := rig.NewProvider(t, "box-a@rig.test")
+	g := grantFrom(t, p, "")
+	refusing := bearerLogin("box-a@rig.test", g)
+	shown := func() (token string) {
+		t.Helper()
+		err := refusing(t.Context(), func(string) bool { return true }, func(who sasl.Client) error {
+			token = who.(*bearer).token
+			return errors.New("NO")
+		})
+		if err == nil || token == "" {
+			t.Fatalf("shown %q, %v", token, err)
+		}
+		return token
+	}
+	shown()
+	if shown(); len(p.Asked()) != 2 {
+		t.Errorf("asked %v", p.Asked())
+	}
+	anew := grantFrom(t, p, "")
+	anew.file = g.file
+	anew.held = kept{Token: oauth2.Token{AccessToken: "anew", RefreshToken: p.Refresh(), Expiry: time.Now().Add(time.Hour)}}
+	if err := anew.write(); err != nil {
+		t.Fatal(err)
+	}
+	if got := shown(); got != "anew" || len(p.Asked()) != 2 {
+		t.Errorf("shown %q, asked %v", got, p.Asked())
 	}
 }
 

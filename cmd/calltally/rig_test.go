@@ -305,8 +305,8 @@ func TestRigOAuthBearer(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			box := &mailbox.Mailbox{Folder: "INBOX", Log: slog.New(slog.DiscardHandler), Server: mailbox.Server{
 				Address: rig.IMAPS, TLS: rig.TLS(t), User: p.uploads,
-				Login: func(ctx context.Context, offers func(string) bool) (sasl.Client, error) {
-					return login(ctx, func(mechanism string) bool { return mechanism == offered && offers(mechanism) })
+				Login: func(ctx context.Context, offers func(string) bool, show func(sasl.Client) error) error {
+					return login(ctx, func(mechanism string) bool { return mechanism == offered && offers(mechanism) }, show)
 				},
 			}}
 			_, err := box.Probe(t.Context())

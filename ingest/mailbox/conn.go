@@ -26,8 +26,8 @@ type Server struct {
 	User     string
 	Password string
 	// Login, if set, is how to log in without a password: offers says whether the server
-	// has a mechanism.
-	Login func(ctx context.Context, offers func(mechanism string) bool) (sasl.Client, error)
+	// has a mechanism, and show goes through with one.
+	Login func(ctx context.Context, offers func(mechanism string) bool, show func(sasl.Client) error) error
 	// Patience is how long the server may take to begin an answer, and between its bytes; a
 	// minute if it is 0.
 	Patience time.Duration
@@ -117,11 +117,14 @@ func (c *conn) logIn(ctx context.Context, server Server) error {
 	if server.Login == nil {
 		return c.do(ctx, "log in", func() error { return c.client.Login(server.User, server.Password).Wait() })
 	}
-	who, err := server.Login(ctx, func(mechanism string) bool { return c.has(imap.AuthCap(mechanism)) })
+	offers := func(mechanism string) bool { return c.has(imap.AuthCap(mechanism)) }
+	err := server.Login(ctx, offers, func(who sasl.Client) error {
+		return c.do(ctx, "server", func() error { return c.client.Authenticate(who) })
+	})
 	if err != nil {
 		return fmt.Errorf("log in: %w", err)
 	}
-	return c.do(ctx, "log in", func() error { return c.client.Authenticate(who) })
+	return nil
 }
 
 // greet makes the session on a connection, with TLS before anything secret.

@@ -298,8 +298,8 @@ func TestRigBrokenConnections(t *testing.T) {
 				m := box.mailbox(t)
 				m.Server.Address, m.Server.Patience = proxy.Address, 300*time.Millisecond
 				if c.token {
-					m.Server.Login = func(context.Context, func(string) bool) (sasl.Client, error) {
-						return sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: box.user, Token: rig.Token(box.user, time.Now().Add(time.Hour))}), nil
+					m.Server.Login = func(_ context.Context, _ func(string) bool, show func(sasl.Client) error) error {
+						return show(sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: box.user, Token: rig.Token(box.user, time.Now().Add(time.Hour))}))
 					}
 				}
 				defer m.Close()

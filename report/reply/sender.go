@@ -32,8 +32,8 @@ type Sender struct {
 	User     string
 	Password string
 	// Login, if set, is how to log in without a password: offers says whether the relay
-	// has a mechanism.
-	Login func(ctx context.Context, offers func(mechanism string) bool) (sasl.Client, error)
+	// has a mechanism, and show goes through with one.
+	Login func(ctx context.Context, offers func(mechanism string) bool, show func(sasl.Client) error) error
 	From  mail.Address
 	// Hello is the name that we greet with.
 	Hello string
@@ -161,13 +161,12 @@ func (s *Sender) greet(ctx context.Context, conn net.Conn) (client *smtp.Client,
 	if state, ok := client.TLSConnectionState(); !s.Plain && (!ok || !state.HandshakeComplete) {
 		return nil, errors.New("the connection is not encrypted, so nothing secret was sent")
 	}
-	who := sasl.NewPlainClient("", s.User, s.Password)
-	if s.Login != nil {
-		if who, err = s.Login(ctx, client.SupportsAuth); err != nil {
-			return nil, fmt.Errorf("log in as %s: %w", s.User, err)
-		}
+	if s.Login == nil {
+		err = client.Auth(sasl.NewPlainClient("", s.User, s.Password))
+	} else {
+		err = s.Login(ctx, client.SupportsAuth, client.Auth)
 	}
-	if err := client.Auth(who); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("log in as %s: %w", s.User, err)
 	}
 	return client, nil
