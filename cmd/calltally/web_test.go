@@ -377,7 +377,7 @@ func TestSendFollowsNoRedirect(t *testing.T) {
 		t.Errorf("asked for %s with %q", r.URL, r.Header.Get("Authorization"))
 	}))
 	defer elsewhere.Close()
-	redirecting := httptest.NewServer(http.RedirectHandler(elsewhere.URL+"/uploads", http.StatusTemporaryRedirect))
+	redirecting := httptest.NewServer(http.RedirectHandler(elsewhere.URL+"/uploads", http.StatusFound))
 	defer redirecting.Close()
 	file := filepath.Join(t.TempDir(), "orders.csv")
 	if err := os.WriteFile(file, testUpload(1, 1), 0o600); err != nil {
@@ -385,7 +385,7 @@ func TestSendFollowsNoRedirect(t *testing.T) {
 	}
 	t.Setenv("CALLTALLY_TOKEN", testToken)
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"send", file, "--to", redirecting.URL}, nil, &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "307 Temporary Redirect") {
+	if code := run(t.Context(), []string{"send", file, "--to", redirecting.URL}, nil, &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "302 Found") {
 		t.Errorf("exit code %d: %s%s", code, stdout.String(), stderr.String())
 	}
 }
