@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"path"
 	"slices"
 	"strings"
@@ -128,10 +127,10 @@ var errDirectory = errors.New("the list of what the archive holds is too long")
 
 // openZip reads the list of what a ZIP archive holds.
 func openZip(at io.ReaderAt, size int64) (*zip.Reader, error) {
-	directory := &bounded{at, maxDirectory}
-	inside, err := zip.NewReader(directory, size)
-	directory.left = math.MaxInt64 // the files have bounds of their own
-	return inside, err
+	if _, err := zip.NewReader(&bounded{at, maxDirectory}, size); errors.Is(err, errDirectory) {
+		return nil, err
+	}
+	return zip.NewReader(at, size)
 }
 
 // bounded reads so many bytes at most.

@@ -45,7 +45,7 @@ func (d *Drop) prepare(files Files, f *found) {
 		}
 		d.tried(seenAt, f.err)
 		if f.err == nil && f.declaration != nil {
-			serve(files, f.declaration)
+			f.err = d.serve(files, f.declaration)
 		}
 	}
 	if f.err == nil && files.Lanes() > 1 && f.small() && !d.Leave {
@@ -126,31 +126,42 @@ func (d *Drop) finish(ctx context.Context, f *found, as Disposition) error {
 	defer files.Close()
 	folder := rejectedFolder
 	if as == Accepted {
-		folder = path.Join(processedFolder, d.Now().Format(time.DateOnly))
+		folder = d.processed()
 	}
-	err = putAway(files, f, folder)
-	if errors.Is(err, fs.ErrNotExist) { // the day's folder isn't there, or the file is put away already
-		if err := files.Mkdir(folder); err != nil {
-			return fmt.Errorf("make folder %s: %w", folder, err)
-		}
-		err = putAway(files, f, folder)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := putAway(files, f.at, f.name, folder); err != nil {
 		return fmt.Errorf("put file away: %w", err)
 	}
 	return nil
 }
 
-// putAway moves a file into a folder, under a name that none has yet: name.csv,
-// name-2.csv …
-func putAway(files Files, f *found, folder string) error {
-	extension := path.Ext(f.name)
-	for n := 1; ; n++ {
-		name := f.name
-		if n > 1 {
-			name = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(f.name, extension), n, extension)
+// processed is the folder for what is put away today.
+func (d *Drop) processed() string { return path.Join(processedFolder, d.Now().Format(time.DateOnly)) }
+
+// putAway moves a file into a folder, unless it was put away already.
+func putAway(files Files, at, name, folder string) error {
+	err := moveInto(files, at, name, folder)
+	if errors.Is(err, fs.ErrNotExist) { // the day's folder isn't there, or the file
+		if err := files.Mkdir(folder); err != nil {
+			return fmt.Errorf("make folder %s: %w", folder, err)
 		}
-		if err := files.Move(f.at, path.Join(folder, name)); !errors.Is(err, fs.ErrExist) {
+		err = moveInto(files, at, name, folder)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// moveInto moves a file into a folder, under a name that none has yet: name.csv,
+// name-2.csv …
+func moveInto(files Files, at, name, folder string) error {
+	extension := path.Ext(name)
+	for n := 1; ; n++ {
+		free := name
+		if n > 1 {
+			free = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, extension), n, extension)
+		}
+		if err := files.Move(at, path.Join(folder, free)); !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"time"
 )
 
 // listing is what is in a folder.
@@ -14,7 +13,7 @@ type listing struct {
 	// declarations are the files by which senders say that another one is complete, by that
 	// one's name.
 	declarations map[string]fs.FileInfo
-	stray        []fs.FileInfo // declarations without the file
+	stray        map[string]fs.FileInfo // those without the file
 }
 
 // list lists what is in the folder: where senders declare their files complete, only those
@@ -24,7 +23,7 @@ func (d *Drop) list(files Files) (*listing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read folder: %w", err)
 	}
-	inside := &listing{declarations: map[string]fs.FileInfo{}}
+	inside := &listing{declarations: map[string]fs.FileInfo{}, stray: map[string]fs.FileInfo{}}
 	there := map[string]bool{}
 	for _, info := range infos {
 		there[info.Name()] = true
@@ -36,7 +35,7 @@ func (d *Drop) list(files Files) (*listing, error) {
 		switch file, declares := d.declares(info); {
 		case declares:
 			if !there[file] {
-				inside.stray = append(inside.stray, info)
+				inside.stray[file] = info
 			}
 		case d.takes(info) && (d.Done == "" || inside.declarations[info.Name()] != nil):
 			inside.files = append(inside.files, info)
@@ -53,39 +52,43 @@ func (d *Drop) declares(info fs.FileInfo) (file string, ok bool) {
 	return strings.CutSuffix(info.Name(), d.Done)
 }
 
-// serve removes the declaration of a file that is ours, so that it doesn't hold for the next
-// one of that name. One that has changed may be that one's already; one that can't be removed
-// is a stray one later.
-func serve(files Files, declaration fs.FileInfo) {
-	now, err := files.Stat(declaration.Name())
-	if err == nil && sightingOf(now).sameAs(sightingOf(declaration)) {
-		_ = files.Remove(declaration.Name())
+// serve puts away the declaration of a file that is ours, so that it doesn't hold for the next
+// one of that name. One that has changed may be that one's already.
+func (d *Drop) serve(files Files, declaration fs.FileInfo) error {
+	name := declaration.Name()
+	now, err := files.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !sightingOf(now).sameAs(sightingOf(declaration)):
+		return nil
+	case err == nil:
+		err = putAway(files, name, shortName(name, 200), d.processed())
 	}
+	if err != nil {
+		return fmt.Errorf("put %s away: %w", name, err)
+	}
+	return nil
 }
 
-// strayAge is how long a declaration must have been without its file before it is removed: it
-// may have come first, and a server may list one of them and not yet the other.
-const strayAge = time.Hour
-
-// removeStray removes declarations that have long been without their files.
-func (d *Drop) removeStray(files Files, stray []fs.FileInfo) error {
-	if d.Leave {
+// serveLeft serves declarations whose files are ours, and that were left when these were
+// claimed: by a crash, or because the server's answer was lost. Any other one without its file
+// stays: it may have come first, or the server lists one of them and not yet the other.
+func (d *Drop) serveLeft(files Files, stray map[string]fs.FileInfo) error {
+	if d.Leave || len(stray) == 0 {
 		return nil
 	}
-	now, seen := d.Now(), map[string]sighting{}
-	for _, info := range stray {
-		name, s := info.Name(), sightingOf(info)
-		s.at = now
-		if before, ok := d.stray[name]; ok && before.sameAs(s) {
-			s.at = before.at
-		}
-		if seen[name] = s; now.Sub(s.at) < max(strayAge, d.Settle) {
-			continue
-		}
-		if err := files.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove %s: %w", name, err)
+	claimed, err := d.claimed(files)
+	if err != nil {
+		return err
+	}
+	for _, f := range claimed {
+		for file, declaration := range stray {
+			if shortName(file, 200) != f.name {
+				continue
+			}
+			if err := d.serve(files, declaration); err != nil {
+				return err
+			}
 		}
 	}
-	d.stray = seen
 	return nil
 }

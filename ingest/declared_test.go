@@ -39,26 +39,37 @@ func TestADeclarationServesOnce(t *testing.T) {
 		w.finish(w.look()[0], ingest.Accepted) // the one in work/
 		w.wantNames(w.take())
 		w.wantFiles([]string{"orders.csv"})
+		w.wantFiles([]string{"orders.csv", "orders.csv.done"}, "processed", "2026-03-31")
 	})
 }
 
-// A declaration may come before its file, and a listing may be torn. One that nobody needs
-// any more doesn't stay for ever.
-func TestADeclarationWithoutItsFile(t *testing.T) {
+// A declaration may come before its file, and a listing may be torn: it stays.
+func TestADeclarationThatComesFirst(t *testing.T) {
 	eachPlace(t, func(t *testing.T, p place) {
 		w := p.watch(t, time.Minute)
 		w.Done = ".done"
 		w.put("orders.csv.done", "")
-		w.put("sales.csv.done", "")
 		w.wantNames(w.take())
 		if w.Settling() != 0 {
-			t.Error("declarations have us look again soon")
+			t.Error("a declaration has us look again soon")
 		}
 		w.put("orders.csv", "a,b\n")
 		w.wantNames(w.take(), "orders.csv")
+	})
+}
+
+// One that a crash has left when its file was claimed has served all the same.
+func TestADeclarationThatACrashLeft(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p place) {
+		w := p.watch(t, 0)
+		w.Done = ".done"
+		w.put("orders.csv", "a,b\n")
+		w.put("orders.csv.done", "")
+		w.put("sales.csv.done", "")
+		w.wantNames(w.take(), "orders.csv")
+		w.put("orders.csv.done", "") // as if it had not been put away
+		w.wantNames(w.lookBy(w.restarted()), "orders.csv")
 		w.wantFiles([]string{"sales.csv.done"})
-		w.now = w.now.Add(time.Hour)
-		w.look()
-		w.wantFiles([]string{})
+		w.wantFiles([]string{"orders.csv-2.done", "orders.csv.done"}, "processed", "2026-03-31")
 	})
 }

@@ -43,8 +43,6 @@ type Drop struct {
 	mu   sync.Mutex
 	seen map[string]sighting
 	ours map[string]sighting // files that were left where they are, and are ours
-
-	stray map[string]sighting // declarations without their files
 }
 
 const (
@@ -167,7 +165,7 @@ func (d *Drop) deliver(ctx context.Context, files Files, batch []*found, yield f
 	if err := d.prepareAll(files, batch); err != nil {
 		return yield(nil, err) // they are found in work/ the next time
 	}
-	lost := lost(files, batch)
+	lost := whyLost(files, batch)
 	for _, f := range batch {
 		switch {
 		case errors.Is(f.err, fs.ErrNotExist): // someone took it away, or changed it
@@ -198,18 +196,18 @@ func (d *Drop) deliver(ctx context.Context, files Files, batch []*found, yield f
 	return true
 }
 
-// lost is why the place can't be reached any more, if that is why some of a batch can't be
+// whyLost is why the place can't be reached any more, if that is why some of a batch can't be
 // had.
-func lost(files Files, batch []*found) error {
+func whyLost(files Files, batch []*found) (why error) {
 	for _, f := range batch {
 		if f.err != nil && !errors.Is(f.err, fs.ErrNotExist) {
-			if files.Lost() {
-				return f.err
-			}
-			return nil
+			why = f.err
 		}
 	}
-	return nil
+	if why == nil || !files.Lost() {
+		return nil
+	}
+	return why
 }
 
 func (d *Drop) delivery(ctx context.Context, f *found) *Delivery {

@@ -32,7 +32,7 @@ func (s sighting) sameAs(other sighting) bool {
 func (d *Drop) complete(files Files) ([]*found, error) {
 	inside, err := d.list(files)
 	if err == nil {
-		err = d.removeStray(files, inside.stray)
+		err = d.serveLeft(files, inside.stray)
 	}
 	if err != nil {
 		return nil, err

@@ -298,6 +298,9 @@ func (w *Worker) letter(all []*Told, to []string, madeAt conversion.Millis, parc
 		l.InReplyTo = origin.MessageID
 		l.References = append(slices.Clone(origin.References), origin.MessageID)
 	}
+	if len(all) > 1 { // what follow-ups on one of them refer to
+		l.References = append(l.References, w.messageIDOf(upload, lead.Revision, upload.Digest))
+	}
 	if lead.Revision > 1 {
 		l.References = append(l.References, w.messageIDOf(upload, lead.Revision-1, upload.Digest))
 	}

@@ -35,6 +35,7 @@ type grant struct {
 	held    kept
 	unsaved bool   // what is held could not be written
 	refused string // the access token that a server has refused last
+	fetched time.Time
 }
 
 // kept are the tokens as they are kept in a file.
@@ -46,6 +47,7 @@ type kept struct {
 
 const (
 	tokenMargin  = 2 * time.Minute // how long an access token must still be good for
+	freshToken   = time.Minute     // how long an access token is not fetched again, whoever refuses it
 	tokenTimeout = 30 * time.Second
 )
 
@@ -86,12 +88,15 @@ func (g *grant) good() bool {
 	return g.held.AccessToken != "" && g.held.AccessToken != g.refused && g.held.Expiry.After(g.now().Add(tokenMargin))
 }
 
-// refuse notes that a server has refused an access token, however long its issuer has said
-// that it is good for. The next one is fetched, or read, if somebody has granted anew.
+// refuse notes that a server didn't let an access token in, however long its issuer has said
+// that it is good for. The next one is fetched, or read, if somebody has granted anew. One
+// that is fresh is kept: the fault isn't the token's, and issuers don't give many.
 func (g *grant) refuse(token string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.refused = token
+	if token == g.held.AccessToken && g.now().Sub(g.fetched) >= freshToken {
+		g.refused = token
+	}
 }
 
 // renew fetches an access token.
@@ -118,7 +123,7 @@ func (g *grant) keep(token *oauth2.Token) error {
 	if seconds, ok := token.Extra("refresh_token_expires_in").(float64); ok && seconds > 0 {
 		fresh.Lapses = g.now().Add(time.Duration(seconds) * time.Second).UTC().Truncate(time.Second)
 	}
-	g.held, g.unsaved = fresh, g.file != ""
+	g.held, g.unsaved, g.fetched = fresh, g.file != "", g.now()
 	if g.file == "" {
 		return nil
 	}

@@ -169,10 +169,18 @@ func TestARefusedToken(t *testing.T) {
 		}
 		return token
 	}
+	first := shown()
+	if again := shown(); again != first || len(p.Asked()) != 1 {
+		t.Errorf("a fresh token was not kept: asked %v", p.Asked())
+	}
+	p.Lifetime += time.Minute // so that the next one is another one
+	g.now = func() time.Time { return time.Now().Add(freshToken) }
 	shown()
-	if shown(); len(p.Asked()) != 2 {
+	if next := shown(); next == first || len(p.Asked()) != 2 {
 		t.Errorf("asked %v", p.Asked())
 	}
+	g.now = func() time.Time { return time.Now().Add(2 * freshToken) }
+	shown()
 	anew := grantFrom(t, p, "")
 	anew.file = g.file
 	anew.held = kept{Token: oauth2.Token{AccessToken: "anew", RefreshToken: p.Refresh(), Expiry: time.Now().Add(time.Hour)}}

@@ -175,34 +175,41 @@ func (c *config) probeDesk(ctx context.Context, i int) (string, error) {
 	}
 	base := url.URL{Scheme: "http", Host: c.Web.Listen}
 	client := tokenClient()
-	client.Timeout = 5 * time.Second
-	defer client.CloseIdleConnections()
+	straight := &http.Transport{} // by no proxy
+	client.Timeout, client.Transport = 5*time.Second, straight
+	defer straight.CloseIdleConnections()
 	certificate, err := c.certificate()
 	if err != nil {
 		return "", c.at(err)
 	}
 	if certificate != nil {
 		base.Scheme = "https"
-		client.Transport = &http.Transport{TLSClientConfig: onlyBy(certificate)}
+		straight.TLSClientConfig = onlyBy(certificate)
 	}
-	for _, s := range []*sender{{base: &base, http: client}, {base: &base, http: client, token: token}} {
+	challenged := func(token string) (bool, error) {
+		s := &sender{base: &base, http: client, token: token}
 		request, err := s.request(ctx, http.MethodGet, "/uploads/0", nil)
 		if err != nil {
-			return "", err
+			return false, err
 		}
 		answer, err := client.Do(request)
 		if err != nil {
-			return "", fmt.Errorf("the address is taken by a program that doesn't answer as calltally would: %w", err)
+			return false, fmt.Errorf("the address is taken by a program that doesn't answer as calltally would (%w): %w", taken, err)
 		}
 		answer.Body.Close()
-		challenged := answer.Header.Get("WWW-Authenticate") == web.Challenge
-		switch {
-		case s.token == "" && challenged: // it is calltally
-		case s.token == "":
-			return "", fmt.Errorf("the address is taken by another program: %w", taken)
-		case challenged:
-			return "", errors.New("calltally answers there and doesn't know the token: start it again, so that it reads its configuration")
-		}
+		return answer.Header.Get("WWW-Authenticate") == web.Challenge, nil
+	}
+	switch ours, err := challenged(""); {
+	case err != nil:
+		return "", err
+	case !ours:
+		return "", fmt.Errorf("the address is taken by another program: %w", taken)
+	}
+	switch unknown, err := challenged(token); {
+	case err != nil:
+		return "", err
+	case unknown:
+		return "", errors.New("calltally answers there and doesn't know the token: start it again, so that it reads its configuration")
 	}
 	return "calltally answers there and knows the token", nil
 }
@@ -212,7 +219,7 @@ func (c *config) probeDesk(ctx context.Context, i int) (string, error) {
 func onlyBy(certificate *tls.Certificate) *tls.Config {
 	return &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(shown tls.ConnectionState) error { //nolint:gosec // see above
 		if !bytes.Equal(shown.PeerCertificates[0].Raw, certificate.Certificate[0]) {
-			return errors.New("it shows another certificate than that of certificate_file; if it is calltally, start it again")
+			return errors.New("it shows another certificate than that of certificate_file; if it is calltally, start it again with “calltally run”")
 		}
 		return nil
 	}}

@@ -119,7 +119,7 @@ func (c *conn) logIn(ctx context.Context, server Server) error {
 	}
 	offers := func(mechanism string) bool { return c.has(imap.AuthCap(mechanism)) }
 	err := server.Login(ctx, offers, func(who sasl.Client) error {
-		return c.do(ctx, "server", func() error { return c.client.Authenticate(who) })
+		return c.do(ctx, "show the access token", func() error { return c.client.Authenticate(who) })
 	})
 	if err != nil {
 		return fmt.Errorf("log in: %w", err)
