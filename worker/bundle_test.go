@@ -120,9 +120,9 @@ func TestFilesOfAMailAreWaitedFor(t *testing.T) {
 	}
 }
 
-// A reply on several files that the relay doesn't take is tried again with the same bytes,
-// and what is told later of one of them is a letter of its own.
-func TestAReplyOnSeveralFilesIsTriedAgain(t *testing.T) {
+// refusedOnce has decided a mail of two files, one of whose rows waits, and failed to answer it.
+func refusedOnce(t *testing.T) *bench {
+	t.Helper()
 	b := newBench(t, func(a *conversion.Account) { mailAccount(a); waits(a) })
 	b.know(0, 1)
 	b.post.refuse = 1
@@ -135,6 +135,13 @@ func TestAReplyOnSeveralFilesIsTriedAgain(t *testing.T) {
 	if err := b.ReplyAll(t.Context()); err == nil {
 		t.Fatal("the relay's refusal was not told")
 	}
+	return b
+}
+
+// A reply on several files that the relay doesn't take is tried again with the same bytes,
+// and what is told later of one of them is a letter of its own.
+func TestAReplyOnSeveralFilesIsTriedAgain(t *testing.T) {
+	b := refusedOnce(t)
 	b.clock.advance(time.Minute)
 	b.decideAndReply()
 	if len(b.post.letters) != 2 || b.post.letters[0].raw != b.post.letters[1].raw {
@@ -153,18 +160,7 @@ func TestAReplyOnSeveralFilesIsTriedAgain(t *testing.T) {
 // If there is news of one of the files before the next try, that is another mail: a server
 // that took the first one, and threw this one away as the same, would keep it from everybody.
 func TestNewsBeforeAReplyOnSeveralFilesIsTriedAgain(t *testing.T) {
-	b := newBench(t, func(a *conversion.Account) { mailAccount(a); waits(a) })
-	b.know(0, 1)
-	b.post.refuse = 1
-	for _, d := range mailOf([2]string{"a.csv", table(line(0, "R0", "S", "10.00"))}, [2]string{"b.csv", table(line(1, "R1", "S", "20.00"))}) {
-		b.take(d)
-	}
-	if err := b.DecideAll(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.ReplyAll(t.Context()); err == nil {
-		t.Fatal("the relay's refusal was not told")
-	}
+	b := refusedOnce(t)
 	b.know(1, 2)
 	if err := b.Reconcile(t.Context(), ""); err != nil {
 		t.Fatal(err)
