@@ -86,7 +86,11 @@ func (u *Uploads) by(answer func(*Desk, http.ResponseWriter, *http.Request) erro
 		desk := u.desk(r)
 		if desk == nil {
 			w.Header().Set("WWW-Authenticate", Challenge)
-			write(w, http.StatusUnauthorized, &problem{Code: "unauthorized", Message: "Show the account's token in a header “Authorization: Bearer TOKEN”."})
+			message := "Show the token of the source's token_file in a header “Authorization: Bearer TOKEN”."
+			if r.Header.Get("Authorization") != "" {
+				message = "No source has this token. " + message
+			}
+			write(w, http.StatusUnauthorized, &problem{Code: "unauthorized", Message: message})
 			return
 		}
 		err := answer(desk, w, r)

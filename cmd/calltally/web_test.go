@@ -209,6 +209,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		d.want(http.StatusUnauthorized, `"code":"unauthorized"`, http.MethodPost, "/uploads", "a", "Authorization", token)
 		d.want(http.StatusUnauthorized, `"code":"unauthorized"`, http.MethodGet, "/uploads/1", "", "Authorization", token)
 	}
+	d.want(http.StatusUnauthorized, `"message":"No source has this token. Show the token of `, http.MethodPost, "/uploads", "a", "Authorization", "Bearer x")
+	d.want(http.StatusUnauthorized, `"message":"Show the token of `, http.MethodPost, "/uploads", "a", "Authorization", "")
 	d.want(http.StatusBadRequest, `"code":"key_invalid"`, http.MethodPost, "/uploads", "a", "Idempotency-Key", strings.Repeat("k", 256))
 	d.want(http.StatusRequestEntityTooLarge, `"code":"too_large"`, http.MethodPost, "/uploads", strings.Repeat("a", 1_000_001))
 	d.want(http.StatusNotFound, `"code":"not_found"`, http.MethodGet, "/uploads/7", "")
@@ -303,6 +305,7 @@ func TestSend(t *testing.T) {
 		{"a file", []string{orders, "--results", filepath.Join(dir, "results")}, exitRejected, "orders.csv: upload 1, 3 rows: 2 created, 1 rejected\n"},
 		{"the same key", []string{orders, "--key", "k"}, exitRejected, "orders.csv: upload 2, 3 rows: 2 unchanged, 1 rejected\n"},
 		{"the same key again", []string{orders, "--key", "k"}, exitRejected, "orders.csv: upload 2, 3 rows: 2 unchanged, 1 rejected\n"},
+		{"another token", []string{orders, "--token-file", write("wrong.token", []byte("wrong"))}, exitFailed, ""},
 		{"no table", []string{write("letter.txt", []byte("Dear Sirs\n"))}, exitFailed, "letter.txt: upload 3 was not taken: "},
 		{"without waiting", []string{write("more.csv", testUpload(1, 1)), "--no-wait"}, exitDone, "more.csv: upload 4, "},
 	} {
