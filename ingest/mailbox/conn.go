@@ -296,7 +296,7 @@ func (c *conn) idle(ctx context.Context) error {
 // what was begun.
 func parting(ctx context.Context) (context.Context, context.CancelFunc) {
 	const grace = 4 * time.Second
-	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
-	return later, func() { stop(); cancel() }
+	later, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { cancel(errors.New("the server doesn't answer")) }) })
+	return later, func() { stop(); cancel(nil) }
 }

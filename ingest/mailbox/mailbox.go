@@ -329,7 +329,8 @@ func (m *Mailbox) closeLocked() {
 func (m *Mailbox) Close() { m.drop() }
 
 // Wake waits with IDLE until the server tells of a change, or for as long as that can be
-// relied on.
+// relied on. A connection that was good for a while and is lost has us look again at once, by
+// a new one.
 func (m *Mailbox) Wake(ctx context.Context) error {
 	if !m.Idle {
 		<-ctx.Done()
@@ -341,11 +342,17 @@ func (m *Mailbox) Wake(ctx context.Context) error {
 	if c == nil {
 		return errors.New("not connected")
 	}
-	ctx, cancel := context.WithTimeout(ctx, longestIdle)
+	waiting, cancel := context.WithTimeout(ctx, longestIdle)
 	defer cancel()
-	err := c.idle(ctx)
-	if err != nil {
-		m.drop()
+	began := time.Now()
+	err := c.idle(waiting)
+	if err == nil {
+		return nil
+	}
+	m.drop()
+	if ctx.Err() == nil && time.Since(began) >= m.Server.patience() {
+		m.Log.Info("connection lost while waiting; it is made anew", "source", m.Label, "error", err)
+		return nil
 	}
 	return err
 }

@@ -401,6 +401,29 @@ func TestIdleEndsInTime(t *testing.T) {
 	})
 }
 
+// A connection that was good and is lost in IDLE has us look at once, however long it is
+// until the mailbox is due; one that is never good doesn't, or it would be asked for ever.
+func TestAConnectionThatIsLostInIdle(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers map[string]answer
+		again   bool
+	}{
+		"nothing comes any more": {map[string]answer{"DONE": silence}, true},
+		"it ends at once":        {map[string]answer{"IDLE": {text: "+ idling\r\n", then: "hang up"}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := connected(t, &script{answers: c.answers})
+				began := time.Now()
+				err := m.Wake(t.Context())
+				if took := time.Since(began); took > 10*time.Minute || c.again != (err == nil) {
+					t.Errorf("after %s: %v", took, err)
+				}
+			})
+		})
+	}
+}
+
 func TestWakeWithoutIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{capabilities: "IMAP4rev1 MOVE"}
