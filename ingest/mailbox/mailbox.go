@@ -344,13 +344,14 @@ func (m *Mailbox) Wake(ctx context.Context) error {
 	}
 	waiting, cancel := context.WithTimeout(ctx, longestIdle)
 	defer cancel()
-	began := time.Now()
+	fresh, stop := context.WithTimeout(ctx, m.Server.patience())
+	defer stop()
 	err := c.idle(waiting)
 	if err == nil {
 		return nil
 	}
 	m.drop()
-	if ctx.Err() == nil && time.Since(began) >= m.Server.patience() {
+	if ctx.Err() == nil && fresh.Err() != nil { // it was good for that long
 		m.Log.Info("connection lost while waiting; it is made anew", "source", m.Label, "error", err)
 		return nil
 	}
