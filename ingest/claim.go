@@ -44,9 +44,9 @@ func (d *Drop) prepare(files Files, f *found) {
 			f.err = claim(files, f)
 		}
 		d.tried(seenAt, f.err)
-		if f.err == nil && f.declaration != nil {
-			f.err = d.serve(files, f.declaration)
-		}
+	}
+	if f.err == nil && f.declaration != nil && !d.Leave {
+		f.unserved = d.serve(files, f.declaration)
 	}
 	if f.err == nil && files.Lanes() > 1 && f.small() && !d.Leave {
 		f.err = d.fetch(files, f)
@@ -98,6 +98,10 @@ func claim(files Files, f *found) error {
 	f.at, f.origin, f.ours = at, "file "+name, true
 	return nil
 }
+
+// longestName is how many bytes of a file's name are kept, so that there is room for a token
+// or a number.
+const longestName = 200
 
 // shortName cuts a name to so many bytes and keeps its extension, if that is
 // short itself.

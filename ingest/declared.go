@@ -13,7 +13,8 @@ type listing struct {
 	// declarations are the files by which senders say that another one is complete, by that
 	// one's name.
 	declarations map[string]fs.FileInfo
-	stray        map[string]fs.FileInfo // those without the file
+	// stray are those without the file, by the name that it has once it is ours.
+	stray map[string]fs.FileInfo
 }
 
 // list lists what is in the folder: where senders declare their files complete, only those
@@ -35,7 +36,7 @@ func (d *Drop) list(files Files) (*listing, error) {
 		switch file, declares := d.declares(info); {
 		case declares:
 			if !there[file] {
-				inside.stray[file] = info
+				inside.stray[shortName(file, longestName)] = info
 			}
 		case d.takes(info) && (d.Done == "" || inside.declarations[info.Name()] != nil):
 			inside.files = append(inside.files, info)
@@ -61,7 +62,7 @@ func (d *Drop) serve(files Files, declaration fs.FileInfo) error {
 	case errors.Is(err, fs.ErrNotExist), err == nil && !sightingOf(now).sameAs(sightingOf(declaration)):
 		return nil
 	case err == nil:
-		err = putAway(files, name, shortName(name, 200), d.processed())
+		err = putAway(files, name, shortName(name, longestName), d.processed())
 	}
 	if err != nil {
 		return fmt.Errorf("put %s away: %w", name, err)
@@ -69,26 +70,19 @@ func (d *Drop) serve(files Files, declaration fs.FileInfo) error {
 	return nil
 }
 
-// serveLeft serves declarations whose files are ours, and that were left when these were
-// claimed: by a crash, or because the server's answer was lost. Any other one without its file
-// stays: it may have come first, or the server lists one of them and not yet the other.
-func (d *Drop) serveLeft(files Files, stray map[string]fs.FileInfo) error {
-	if d.Leave || len(stray) == 0 {
+// declarationsLeft finds those of files in work/ that were left when these were claimed: by a
+// crash, or because the server's answer was lost. Any other one without its file stays: it
+// may have come first, or the server lists one of them and not yet the other.
+func (d *Drop) declarationsLeft(files Files, claimed []*found) error {
+	if d.Done == "" || len(claimed) == 0 {
 		return nil
 	}
-	claimed, err := d.claimed(files)
+	inside, err := d.list(files)
 	if err != nil {
 		return err
 	}
 	for _, f := range claimed {
-		for file, declaration := range stray {
-			if shortName(file, 200) != f.name {
-				continue
-			}
-			if err := d.serve(files, declaration); err != nil {
-				return err
-			}
-		}
+		f.declaration = inside.stray[f.name]
 	}
 	return nil
 }

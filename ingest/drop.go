@@ -110,6 +110,7 @@ type found struct {
 	ours    bool      // it needs no claiming (any more)
 	// declaration is the file by which its sender has said that it is complete; nil if none.
 	declaration fs.FileInfo
+	unserved    error    // why that could not be put away; the file is ours all the same
 	copy        *Spooled // on this side, once it is there
 	err         error    // why it can't be had
 }
@@ -134,6 +135,9 @@ func (d *Drop) claimed(files Files) ([]*found, error) {
 		if token, name, ok := strings.Cut(info.Name(), tokenMark); ok && info.Mode().IsRegular() {
 			all = append(all, &found{name: name, at: path.Join(workFolder, info.Name()), origin: "file " + token, size: info.Size(), changed: info.ModTime(), ours: true})
 		}
+	}
+	if err := d.declarationsLeft(files, all); err != nil {
+		return nil, err
 	}
 	oldestFirst(all)
 	return all, nil
@@ -175,6 +179,9 @@ func (d *Drop) deliver(ctx context.Context, files Files, batch []*found, yield f
 		case f.err != nil:
 			more = yield(nil, f.err)
 		default:
+			if f.unserved != nil && !yield(nil, f.unserved) {
+				return false
+			}
 			if d.Leave {
 				d.offered(f)
 			}

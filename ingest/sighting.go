@@ -31,9 +31,6 @@ func (s sighting) sameAs(other sighting) bool {
 // least Settle ago, oldest first.
 func (d *Drop) complete(files Files) ([]*found, error) {
 	inside, err := d.list(files)
-	if err == nil {
-		err = d.serveLeft(files, inside.stray)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +59,7 @@ func (d *Drop) complete(files Files) ([]*found, error) {
 }
 
 func (d *Drop) sighted(name string, s sighting, declaration fs.FileInfo) *found {
-	f := &found{name: shortName(name, 200), at: name, size: s.size, changed: s.time, declaration: declaration}
+	f := &found{name: shortName(name, longestName), at: name, size: s.size, changed: s.time, declaration: declaration}
 	if d.Leave {
 		f.origin, f.ours = fmt.Sprintf("file %s of %d bytes, %d", name, s.size, s.time.UnixMilli()), true
 	}
