@@ -99,6 +99,24 @@ func (t *Tally) Sum(other Tally) {
 // Of returns how many rows met a verdict.
 func (t Tally) Of(v Verdict) int { return t.Counts[v] }
 
+// ByName returns the counts by the verdicts' names, and all rows as "rows".
+func (t Tally) ByName() map[string]int {
+	counts := map[string]int{"rows": t.Rows}
+	for _, v := range Verdicts {
+		counts[v.String()] = t.Of(v)
+	}
+	return counts
+}
+
+// TallyOf is the tally that ByName returns so.
+func TallyOf(counts map[string]int) Tally {
+	t := Tally{Rows: counts["rows"]}
+	for _, v := range Verdicts {
+		t.Counts[v] = counts[v.String()]
+	}
+	return t
+}
+
 // String returns the tally as a sentence: "3 rows: 2 created, 1 rejected".
 func (t Tally) String() string {
 	var parts []string

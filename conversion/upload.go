@@ -12,6 +12,9 @@ const (
 	Refused  UploadState = "refused"
 )
 
+// Ended reports whether all is decided that will be.
+func (s UploadState) Ended() bool { return s == Decided || s == Refused }
+
 // Upload is a delivery that we own: its bytes are stored and it has an
 // identity.
 type Upload struct {

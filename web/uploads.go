@@ -31,7 +31,7 @@ type Uploads struct {
 	Store Store
 	// Files lists the files that answer an upload, such as orders.results.csv, once it is
 	// decided.
-	Files func(ctx context.Context, upload *conversion.Upload) ([]File, error)
+	Files func(ctx context.Context, upload *conversion.Upload) ([]report.Attachment, error)
 	// MaxBytes is the largest file that is taken.
 	MaxBytes int64
 	Log      *slog.Logger
@@ -50,12 +50,6 @@ type Store interface {
 	Delivered(ctx context.Context, source, origin string) (*conversion.Upload, error)
 	Bundle(ctx context.Context, source, bundle string) ([]*conversion.Upload, error)
 	Upload(ctx context.Context, id int64) (*conversion.Upload, error)
-}
-
-// File is a file that answers an upload.
-type File struct {
-	Name  string
-	Write func(io.Writer) error
 }
 
 // Handle adds the paths to a mux.
@@ -279,7 +273,7 @@ func (u *Uploads) file(ending string) func(*Desk, http.ResponseWriter, *http.Req
 		if err != nil {
 			return err
 		}
-		if upload.State == conversion.Received || upload.State == conversion.Deciding {
+		if !upload.State.Ended() {
 			w.Header().Set("Retry-After", "1")
 			return problemf(http.StatusConflict, "not_decided", "Upload %d is still being decided. Ask again in a second.", upload.ID)
 		}
@@ -312,10 +306,7 @@ func tell(u *conversion.Upload) Upload {
 	if u.State != conversion.Decided {
 		return s
 	}
-	s.Tally = map[string]int{"rows": u.Tally.Rows}
-	for _, verdict := range conversion.Verdicts {
-		s.Tally[verdict.String()] = u.Tally.Of(verdict)
-	}
+	s.Tally = u.Tally.ByName()
 	if u.Takes == conversion.TakesConversions {
 		stem := report.Stem(u.Name)
 		s.Results, s.ResultsName = uploadPath(u.ID)+"/results", stem+report.ResultsEnding

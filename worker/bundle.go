@@ -60,7 +60,7 @@ func (w *Worker) ended(ctx context.Context, b *bundle) (bool, error) {
 	}
 	closed := false
 	for _, u := range uploads {
-		if u.State == conversion.Received || u.State == conversion.Deciding {
+		if !u.State.Ended() {
 			return false, nil
 		}
 		closed = closed || u.Closes

@@ -33,9 +33,9 @@ type grant struct {
 
 	mu      sync.Mutex
 	held    kept
-	unsaved bool   // what is held could not be written
-	refused string // the access token that a server has refused last
-	fetched time.Time
+	unsaved bool      // what is held could not be written
+	refused string    // the access token that a server has refused last
+	fetched time.Time // when the access token was; zero if it was read
 }
 
 // kept are the tokens as they are kept in a file.

@@ -121,7 +121,7 @@ func (c *processCommand) processFile(g *globals, w *worker.Worker, d *ingest.Del
 // decided decides an upload. If another process was faster, it waits for that
 // one, and goes on where it stops.
 func decided(ctx context.Context, w *worker.Worker, upload *conversion.Upload) (*conversion.Upload, error) {
-	for upload.State == conversion.Received || upload.State == conversion.Deciding {
+	for !upload.State.Ended() {
 		err := w.Decide(ctx, upload)
 		if !errors.Is(err, conversion.ErrTaken) {
 			return upload, err
@@ -277,7 +277,7 @@ func headOf(told *worker.Told) decidedHead {
 	head := decidedHead{
 		Upload: u.ID, File: u.Name, State: string(u.State), Dialect: u.Reading.Dialect, DialectBy: u.Reading.Why, Delimiter: u.Reading.Delimiter, Encoding: u.Reading.Encoding,
 		TimeZone: u.Reading.Zone, DateOrder: string(u.Reading.DateOrder), DryRun: told.Report.DryRun, SameAs: u.SameAs,
-		Notes: append([]string{}, u.Reading.Notes...), Tally: tallyOf(u.Tally), Diagnosis: u.Diagnosis,
+		Notes: append([]string{}, u.Reading.Notes...), Tally: u.Tally.ByName(), Diagnosis: u.Diagnosis,
 	}
 	if told.Report.DryRun {
 		head.Upload = 0 // it is not kept
@@ -286,14 +286,6 @@ func headOf(told *worker.Told) decidedHead {
 		head.Code, head.Message = string(u.Refusal.Code), u.Refusal.Sentence
 	}
 	return head
-}
-
-func tallyOf(t conversion.Tally) map[string]int {
-	tally := map[string]int{"rows": t.Rows}
-	for _, v := range conversion.Verdicts {
-		tally[v.String()] = t.Of(v)
-	}
-	return tally
 }
 
 func outcomeOf(o *conversion.Outcome) outcomeJSON {

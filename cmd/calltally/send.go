@@ -77,7 +77,7 @@ func printReceipt(out io.Writer, receipt *web.Receipt) (err error) {
 		case u.Code != "":
 			_, err = fmt.Fprintf(out, "%s: upload %d was not taken: %s (%s)\n", u.File, u.Upload, u.Message, u.Code)
 		case u.Tally != nil:
-			_, err = fmt.Fprintf(out, "%s: upload %d, %s\n", u.File, u.Upload, tallyText(u.Tally))
+			_, err = fmt.Fprintf(out, "%s: upload %d, %s\n", u.File, u.Upload, conversion.TallyOf(u.Tally))
 		default:
 			_, err = fmt.Fprintf(out, "%s: upload %d, %s\n", u.File, u.Upload, u.State)
 		}
@@ -86,14 +86,6 @@ func printReceipt(out io.Writer, receipt *web.Receipt) (err error) {
 		}
 	}
 	return nil
-}
-
-func tallyText(counts map[string]int) string {
-	tally := conversion.Tally{Rows: counts["rows"]}
-	for _, verdict := range conversion.Verdicts {
-		tally.Counts[verdict] = counts[verdict.String()]
-	}
-	return tally.String()
 }
 
 // sender talks to a calltally that takes requests.
@@ -214,7 +206,7 @@ func (s *sender) answer(request *http.Request, read func(io.Reader) error) (agai
 // wait waits until an upload is decided.
 func (s *sender) wait(ctx context.Context, upload *web.Upload) error {
 	failures := 0
-	for wait := 100 * time.Millisecond; upload.State == string(conversion.Received) || upload.State == string(conversion.Deciding); wait = min(wait*3/2, 5*time.Second) {
+	for wait := 100 * time.Millisecond; !conversion.UploadState(upload.State).Ended(); wait = min(wait*3/2, 5*time.Second) {
 		if err := pause(ctx, wait); err != nil {
 			return err
 		}

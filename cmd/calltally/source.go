@@ -216,7 +216,6 @@ func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan
 		return worker.Plan{}, err
 	}
 	planned := worker.Plan{Every: every, Duplicates: duplicates, DryRun: s.DryRun}
-	takes := s.takes()
 	switch s.Kind {
 	case kindIMAP:
 		planned.Source, err = c.mailbox(s, at, log)
@@ -225,7 +224,7 @@ func (c *config) plan(s *sourceConfig, at string, log *slog.Logger) (worker.Plan
 		planned.Source = c.drop(s, folder.Folder(c.relative(s.Path)), settle)
 		return planned, nil
 	case kindHTTP:
-		planned.Source = &desk.Desk{Label: s.Name, Account: s.Account, Takes: takes, Dialect: s.Dialect}
+		planned.Source = &desk.Desk{Label: s.Name, Account: s.Account, Takes: s.takes(), Dialect: s.Dialect}
 		return planned, nil
 	}
 	place, err := c.sftpFolder(s, at)

@@ -14,6 +14,7 @@ import (
 
 	"calltally/conversion"
 	"calltally/ingest/desk"
+	"calltally/report"
 	"calltally/web"
 )
 
@@ -104,15 +105,12 @@ func (a *app) handler(log *slog.Logger) (http.Handler, error) {
 		}
 		uploads.Desks = append(uploads.Desks, web.Desk{Desk: d, Token: token})
 	}
-	uploads.Files = func(ctx context.Context, upload *conversion.Upload) (files []web.File, err error) {
+	uploads.Files = func(ctx context.Context, upload *conversion.Upload) ([]report.Attachment, error) {
 		told, err := a.worker.Told(ctx, upload, 1)
 		if err != nil {
 			return nil, err
 		}
-		for _, file := range told.Files {
-			files = append(files, web.File{Name: file.Name, Write: file.Write})
-		}
-		return files, nil
+		return told.Files, nil
 	}
 	mux := http.NewServeMux()
 	uploads.Handle(mux)
