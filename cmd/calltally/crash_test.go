@@ -33,9 +33,10 @@ import (
 // house is a folder with a configuration, a store and drop folders, in which
 // processes live and die.
 type house struct {
-	t   *testing.T
-	dir string
-	bin string
+	t    *testing.T
+	dir  string
+	bin  string
+	told map[string]string // results files → what they said when they were first seen
 }
 
 const crashAccounts = `
@@ -55,11 +56,17 @@ func newHouse(t *testing.T, config string) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, dir: t.TempDir(), bin: bin}
+	return newHouseIn(t, t.TempDir(), bin, config)
+}
+
+func newHouseIn(t *testing.T, dir, bin, config string) *house {
+	t.Helper()
+	h := &house{t: t, dir: dir, bin: bin, told: map[string]string{}}
 	if err := errors.Join(os.Mkdir(h.path("drop"), 0o777), os.Mkdir(h.path("other"), 0o777), os.WriteFile(h.path("calltally.yaml"), []byte(config), 0o666)); err != nil {
 		t.Fatal(err)
 	}
 	db := h.open()
+	defer db.Close() // a disk on which something is open can't be taken away
 	for _, account := range []string{"23", "24"} {
 		calls := make([]conversion.Call, 200)
 		for i := range calls {
@@ -435,8 +442,11 @@ func newExpectation(seed int) *expectation {
 	return &expectation{rng: rand.New(rand.NewPCG(uint64(seed), 23)), files: map[string][]string{}, calls: map[string]int{}, sales: map[string]int{}}
 }
 
-// newFile makes up the next file of a folder and notes what must come of it.
-func (e *expectation) newFile(folder string) (name, content string) {
+func (e *expectation) uploads() int { return len(e.files["drop"]) + len(e.files["other"]) }
+
+// newFile makes up the next file of some folder and notes what must come of it.
+func (e *expectation) newFile() (folder, name, content string) {
+	folder = []string{"drop", "other"}[e.rng.IntN(2)]
 	name = fmt.Sprintf("%s-%04d.csv", folder, len(e.files[folder]))
 	e.files[folder] = append(e.files[folder], name)
 	rows := e.updating
@@ -445,7 +455,7 @@ func (e *expectation) newFile(folder string) (name, content string) {
 	}
 	lines := append(rows(name), e.row(e.rng.IntN(200), name+"-bad", "oops"))
 	e.rows += len(lines)
-	return name, "start_time_t,calling_phone_number,reference_id,sale_amount\n" + strings.Join(lines, "")
+	return folder, name, "start_time_t,calling_phone_number,reference_id,sale_amount\n" + strings.Join(lines, "")
 }
 
 func (e *expectation) row(call int, reference, sale string) string {
@@ -497,26 +507,32 @@ func TestRandomKills(t *testing.T) {
 	h := newHouse(t, fmt.Sprintf(crashAccounts, "mode: update, key: [reference_id]"))
 	e := newExpectation(seed)
 	began, early := time.Now(), 0
-	for range kills {
+	for killed := 0; killed < kills; h.noteReports() {
+		h.finishNowAndThen(e.rng)
 		for range e.rng.IntN(2) {
-			folder := []string{"drop", "other"}[e.rng.IntN(2)]
-			name, content := e.newFile(folder)
-			h.drop(folder, name, content)
+			h.drop(e.newFile())
 		}
-		if !h.killSoon(e.rng) {
+		if h.killSoon(e.rng) {
+			killed++
+		} else {
 			early++
 		}
 	}
+	h.settle(e)
+	fmt.Printf("soak: %d kills (%d more had ended before), %s, seed %d, %s\n",
+		kills, early, h.compare(e), seed, time.Since(began).Round(time.Second))
+}
+
+// settle runs the program until every file is decided and reported, and asks it to stop.
+func (h *house) settle(e *expectation) {
+	h.t.Helper()
 	p := h.start("", "run")
 	h.waitUntilWorking(p)
-	h.waitUntilSettled(len(e.files["drop"])+len(e.files["other"]), 2*time.Minute)
+	h.waitUntilSettled(e.uploads(), 2*time.Minute)
 	_ = p.Process.Signal(syscall.SIGTERM)
 	if signal, code := h.endWithin(p, 10*time.Second); signal != 0 || code != exitDone {
-		t.Errorf("after SIGTERM, run ended with signal %v, code %d:\n%s", signal, code, p.said.String())
+		h.t.Errorf("after SIGTERM, run ended with signal %v, code %d:\n%s", signal, code, p.said.String())
 	}
-	lost, doubled := h.compare(e)
-	fmt.Printf("soak: %d kills (%d more had ended before), %d uploads, %d rows, %d lost, %d doubled, seed %d, %s\n",
-		kills-early, early, len(e.files["drop"])+len(e.files["other"]), e.rows, lost, doubled, seed, time.Since(began).Round(time.Second))
 }
 
 func envNumber(t *testing.T, name string, otherwise int) int {
@@ -530,6 +546,15 @@ func envNumber(t *testing.T, name string, otherwise int) int {
 		t.Fatalf("%s is %q, which is no number from 1 on", name, text)
 	}
 	return n
+}
+
+// finishNowAndThen lets the program come to an end once in a while: many reports are noted as
+// sent together, so one that never lives long would only begin the first of them over and over.
+func (h *house) finishNowAndThen(rng *rand.Rand) {
+	h.t.Helper()
+	if rng.IntN(20) == 0 {
+		h.once()
+	}
 }
 
 // killSoon starts the program and kills it within 60 ms: of its start, or of the
@@ -586,16 +611,52 @@ func (h *house) waitUntilSettled(uploads int, limit time.Duration) {
 	h.t.Errorf("after %s: %s; want %d of each", limit, state, uploads)
 }
 
-// compare compares the ledger with what it must hold, and counts rows that were
-// lost and rows that count twice.
-func (h *house) compare(e *expectation) (lost, doubled int) {
+// findings are what a house and its ledger were compared with, and what was wrong.
+type findings struct {
+	uploads, rows int
+	lost, doubled int // rows
+	contradictory int // reports that say other things than the store or than they said before
+}
+
+func (f findings) String() string {
+	return fmt.Sprintf("%d uploads, %d rows, %d lost, %d doubled, %d contradictory", f.uploads, f.rows, f.lost, f.doubled, f.contradictory)
+}
+
+// noteReports notes what results files say that weren't there the last time: whoever has
+// read one must never find another in its place.
+func (h *house) noteReports() {
+	h.t.Helper()
+	for _, folder := range []string{"drop", "other"} {
+		entries, err := os.ReadDir(h.path(folder, "results"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // the program makes the folder
+			h.t.Fatal(err)
+		}
+		for _, entry := range entries {
+			at := h.path(folder, "results", entry.Name())
+			if _, known := h.told[at]; known || strings.HasPrefix(entry.Name(), ".") {
+				continue
+			}
+			text, err := os.ReadFile(at)
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			h.told[at] = string(text)
+		}
+	}
+}
+
+// compare compares the ledger and the reports with what they must hold.
+func (h *house) compare(e *expectation) findings {
 	h.t.Helper()
 	db := h.open()
 	times := map[string]int{}
 	uploads := h.uploads(db)
+	contradictory := h.checkAgain()
 	for _, u := range uploads {
 		times[u.Source+"/"+u.Name]++
-		h.checkReport(db, u)
+		if h.contradicts(db, u) {
+			contradictory++
+		}
 	}
 	for folder, names := range e.files {
 		for _, name := range names {
@@ -604,9 +665,17 @@ func (h *house) compare(e *expectation) (lost, doubled int) {
 			}
 		}
 	}
-	if reports := h.reports(); len(reports) != len(uploads) {
+	reports := h.reports()
+	for _, r := range reports {
+		if r.revision > 1 { // nothing was undone
+			h.t.Errorf("upload %d has a report %d", r.upload, r.revision)
+			contradictory++
+		}
+	}
+	if len(reports) != len(uploads) {
 		h.t.Errorf("%d reports on %d uploads", len(reports), len(uploads))
 	}
+	lost, doubled := 0, 0
 	sales, created := map[string][]string{}, 0
 	err := db.ListConversions(h.t.Context(), "", 0, func(c *conversion.Conversion, account, _ string) error {
 		if account == "23" {
@@ -646,11 +715,25 @@ func (h *house) compare(e *expectation) (lost, doubled int) {
 		h.t.Errorf("%d rows were lost, %d count twice", lost, doubled)
 	}
 	h.checkPutAway(e)
-	return lost, doubled
+	return findings{e.uploads(), e.rows, lost, doubled, contradictory}
 }
 
-// checkReport checks that the results file of an upload says what is stored.
-func (h *house) checkReport(db *store.Store, u *conversion.Upload) {
+// checkAgain counts the results files that don't say any more what they said when they were
+// first seen.
+func (h *house) checkAgain() (contradictory int) {
+	h.t.Helper()
+	for at, before := range h.told {
+		if text, err := os.ReadFile(at); err != nil || string(text) != before {
+			h.t.Errorf("%s says other things than before: %v", at, err)
+			contradictory++
+		}
+	}
+	return contradictory
+}
+
+// contradicts reports whether the results file of an upload says other things than are
+// stored. One that isn't there is wrong too, but says nothing.
+func (h *house) contradicts(db *store.Store, u *conversion.Upload) bool {
 	h.t.Helper()
 	var stored []string
 	err := db.Outcomes(h.t.Context(), u.ID, 0, func(outcomes []conversion.Outcome) (bool, error) {
@@ -665,7 +748,7 @@ func (h *house) checkReport(db *store.Store, u *conversion.Upload) {
 	in, err := os.Open(h.path(u.Source, "results", strings.TrimSuffix(u.Name, ".csv")+".results.csv"))
 	if err != nil {
 		h.t.Error(err)
-		return
+		return false
 	}
 	defer in.Close()
 	var told []string
@@ -680,9 +763,11 @@ func (h *house) checkReport(db *store.Store, u *conversion.Upload) {
 		}
 		told = append(told, row[4])
 	}
-	if len(told) == 0 || !slices.Equal(told[1:], stored) {
-		h.t.Errorf("the results of %s say %q, stored is %q", u.Name, told, stored)
+	if len(told) > 0 && slices.Equal(told[1:], stored) {
+		return false
 	}
+	h.t.Errorf("the results of %s say %q, stored is %q", u.Name, told, stored)
+	return true
 }
 
 // checkPutAway checks that every file was put away once and none is left.
