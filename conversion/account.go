@@ -28,6 +28,8 @@ type Account struct {
 	ReportTo    []string
 	// Amounts below zero are refused unless this is set.
 	NegativeAmounts bool
+	// HoldOver are the amounts over which a file must be approved.
+	HoldOver AmountLimits
 	// ErrorLimit is how many rejected rows end the reading of a file; 0 = none.
 	ErrorLimit   int
 	WaitForCalls time.Duration // 0 = a row without a call is rejected at once
@@ -52,6 +54,10 @@ type Account struct {
 	// Options are what a row's blank options mean: by the option's column.
 	Options map[string]string
 }
+
+// AmountLimits are the most that a column of amounts may say without approval, in one row
+// and in all rows of a file; 0 = any. They count in whatever currency an amount is in.
+type AmountLimits struct{ Row, File decimal.Decimal }
 
 // MatchRules say how near a call must be.
 type MatchRules struct {

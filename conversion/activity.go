@@ -11,11 +11,12 @@ type Activity struct {
 	Tally           Tally
 }
 
-// Standstill is what of an account waits for its calls.
+// Standstill is what of an account waits: rows for their calls, or files for somebody's
+// decision.
 type Standstill struct {
 	Account string
-	Rows    int
-	Oldest  Millis // when the first upload with such a row came
+	Count   int
+	Oldest  Millis // when the first of the uploads came
 }
 
 // Paid is what an account's payouts have changed by in a stretch of time.

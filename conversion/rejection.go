@@ -65,6 +65,15 @@ const (
 	Empty                  Code = "empty"
 )
 
+// Codes of what uploads are held for; one that is not authenticated is held, too.
+const (
+	AmountsOverLimit  Code = "amounts_over_limit"
+	AttemptsExhausted Code = "attempts_exhausted"
+)
+
+// Discarded is the code of an upload that was held and that somebody has refused.
+const Discarded Code = "discarded"
+
 // Fault is one thing wrong with a row, told to the sender: which cell, what it
 // held, and a sentence that says the cure.
 type Fault struct {
@@ -113,6 +122,12 @@ type Refusal struct {
 // Refuse returns a refusal.
 func Refuse(code Code, format string, args ...any) *Refusal {
 	return &Refusal{code, fmt.Sprintf(format, args...)}
+}
+
+// Hold is why an upload waits for somebody's decision.
+type Hold struct {
+	Code     Code
+	Sentence string
 }
 
 func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Sentence }

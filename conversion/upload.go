@@ -10,10 +10,15 @@ const (
 	Deciding UploadState = "deciding"
 	Decided  UploadState = "decided"
 	Refused  UploadState = "refused"
+	// OnHold waits for somebody's decision, and goes on where it had come to.
+	OnHold UploadState = "held"
 )
 
 // Ended reports whether all is decided that will be.
 func (s UploadState) Ended() bool { return s == Decided || s == Refused }
+
+// AtRest reports whether nothing more becomes of it by itself.
+func (s UploadState) AtRest() bool { return s.Ended() || s == OnHold }
 
 // Upload is a delivery that we own: its bytes are stored and it has an
 // identity.
@@ -35,6 +40,13 @@ type Upload struct {
 	DecidedAt  Millis
 	State      UploadState
 	Refusal    *Refusal
+	Hold       *Hold  // why it is held; nil if it isn't
+	Approved   []Code // for what it was held and let go on
+	// Attempts counts how often deciding it was begun since rows were decided last; it is
+	// not begun again before NextTry. LastError is what the last one failed with.
+	Attempts  int
+	NextTry   Millis
+	LastError string
 	// Reading is how the file was read; zero until it was.
 	Reading Reading
 	Tally   Tally
@@ -71,6 +83,7 @@ const (
 type MailOrigin struct {
 	// ReplyTo is the sender's address; "" if it must not be answered.
 	ReplyTo    string   `json:",omitempty"`
+	From       string   `json:",omitempty"` // the sender that the mail names, whoever wrote it
 	Subject    string   `json:",omitempty"`
 	MessageID  string   `json:",omitempty"`
 	References []string `json:",omitempty"`

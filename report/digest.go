@@ -19,6 +19,7 @@ type Digest struct {
 	Zone        *time.Location
 	Activity    []conversion.Activity
 	Standstills []conversion.Standstill
+	Held        []conversion.Standstill // files that wait for somebody's decision
 	Paid        []conversion.Paid
 	Polls       []conversion.Poll
 	Alarms      []string // sentences on what needs a hand soon
@@ -110,9 +111,16 @@ func (v digestView) Headline() string {
 	if n := v.Refused(); n > 0 {
 		parts = append(parts, conversion.Count(n, "file")+" not taken")
 	}
+	held := 0
+	for _, s := range v.Held {
+		held += s.Count
+	}
+	if held > 0 {
+		parts = append(parts, conversion.Count(held, "file")+" held")
+	}
 	waiting := 0
 	for _, s := range v.Standstills {
-		waiting += s.Rows
+		waiting += s.Count
 	}
 	if waiting > 0 {
 		parts = append(parts, fmt.Sprintf("%s waiting for calls", conversion.Count(waiting, "row")))
@@ -157,7 +165,14 @@ No files came.
 
 Waiting for calls
 {{- range .Standstills}}
-  {{$.Account .Account}}: {{.Rows}} since {{$.Clock .Oldest}}
+  {{$.Account .Account}}: {{.Count}} since {{$.Clock .Oldest}}
+{{- end}}
+{{- end}}
+{{- if .Held}}
+
+Files held (“calltally quarantine list” shows them)
+{{- range .Held}}
+  {{$.Account .Account}}: {{.Count}} since {{$.Clock .Oldest}}
 {{- end}}
 {{- end}}
 {{- if .Paid}}
@@ -196,7 +211,11 @@ var digestHTML = htmltemplate.Must(htmltemplate.New("digest").Parse(pageBegin + 
 </td></tr>
 {{- if .Standstills}}
 <tr><td style="padding:14px 28px 0 28px;"><div style="font-weight:600;">Waiting for calls</div>
-{{- range .Standstills}}<div>{{$.Account .Account}}: {{.Rows}} since {{$.Clock .Oldest}}</div>{{end}}</td></tr>
+{{- range .Standstills}}<div>{{$.Account .Account}}: {{.Count}} since {{$.Clock .Oldest}}</div>{{end}}</td></tr>
+{{- end}}
+{{- if .Held}}
+<tr><td style="padding:14px 28px 0 28px;"><div style="font-weight:600;">Files held (“calltally quarantine list” shows them)</div>
+{{- range .Held}}<div>{{$.Account .Account}}: {{.Count}} since {{$.Clock .Oldest}}</div>{{end}}</td></tr>
 {{- end}}
 {{- if .Paid}}
 <tr><td style="padding:14px 28px 0 28px;"><div style="font-weight:600;">Payouts changed by</div>

@@ -39,7 +39,7 @@ func busyNight() *report.Digest {
 			{Account: "24", Source: "a source with a long name", Files: 1, Rows: 5, Tally: tally(5, map[conversion.Verdict]int{conversion.Created: 5})},
 		},
 		Alarms:      []string{"The grant office lapses on 12 April 2026: make a new client secret, and put it into client_secret_file and its day into secret_expires."},
-		Standstills: []conversion.Standstill{{Account: "23", Rows: 74, Oldest: at(9)}},
+		Standstills: []conversion.Standstill{{Account: "23", Count: 74, Oldest: at(9)}},
 		Paid: []conversion.Paid{
 			{Account: "23", Paid: conversion.Cents(1_234_567, "USD"), Pending: conversion.Cents(5_000, "USD")},
 			{Account: "24", Paid: conversion.Cents(-900, "EUR"), Pending: conversion.Cents(0, "EUR")},

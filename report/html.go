@@ -58,6 +58,10 @@ var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 <div style="border-left:4px solid #c0362c;background:#fdf3f2;padding:12px 16px;">{{.Upload.Refusal.Sentence}}</div>
 <p style="margin:14px 0 0 0;">Nothing in the file was applied. <span style="color:#5b6670;">({{.Upload.Refusal.Code}})</span></p>
 </td></tr>
+{{- else if .Upload.Hold}}
+<tr><td style="padding:16px 28px;">
+<div style="border-left:4px solid #d99000;background:#fff8e6;padding:12px 16px;">{{.Upload.Hold.Sentence}} <span style="color:#5b6670;">({{.Upload.Hold.Code}})</span></div>
+</td></tr>
 {{- else}}
 {{- if .DryRun}}
 <tr><td style="padding:12px 28px 0 28px;"><div style="border-left:4px solid #8a97a3;background:#f4f6f8;padding:10px 16px;">This was a dry run: nothing was changed.</div></td></tr>

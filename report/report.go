@@ -99,6 +99,8 @@ func (r *Report) headline() string {
 	switch {
 	case u.Refusal != nil:
 		return "File not taken"
+	case u.Hold != nil:
+		return "File held"
 	case u.Undoes != 0:
 		return r.undone()
 	case r.DryRun:
@@ -158,6 +160,7 @@ const (
 	ResultsEnding = ".results.csv"
 	FixEnding     = ".fix.csv"
 	RefusedEnding = ".refused.txt"
+	HeldEnding    = ".held.txt"
 	// CallsEnding is of what is told of a call log, which has no results file.
 	CallsEnding = ".report.txt"
 )

@@ -212,6 +212,9 @@ Received: {{.Received}}
 {{wrap 78 0 .Upload.Refusal.Sentence}}
 
 Nothing in the file was applied. ({{.Upload.Refusal.Code}})
+{{- else if .Upload.Hold}}
+
+{{wrap 78 0 (printf "%s (%s)" .Upload.Hold.Sentence .Upload.Hold.Code)}}
 {{- else}}
 Read as:  {{wrap 78 10 .Read}}
 {{- if .DryRun}}

@@ -44,10 +44,17 @@ func (s *Store) Activity(ctx context.Context, from, to conversion.Millis) ([]con
 
 // Standstills tells, by account, what waits for its calls.
 func (s *Store) Standstills(ctx context.Context) ([]conversion.Standstill, error) {
-	return collect(ctx, s.read, "count waiting rows", func(rows *sql.Rows) (w conversion.Standstill, err error) {
-		err = rows.Scan(&w.Account, &w.Rows, &w.Oldest)
-		return w, err
-	}, "SELECT account, SUM(waiting), MIN(received_ms) FROM upload WHERE waiting > 0 AND state = 'decided' AND dry_run = 0 GROUP BY account ORDER BY account")
+	return collect(ctx, s.read, "count waiting rows", scanStandstill, "SELECT account, SUM(waiting), MIN(received_ms) FROM upload WHERE waiting > 0 AND state = 'decided' AND dry_run = 0 GROUP BY account ORDER BY account")
+}
+
+// Held tells, by account, what waits for somebody's decision.
+func (s *Store) Held(ctx context.Context) ([]conversion.Standstill, error) {
+	return collect(ctx, s.read, "count held uploads", scanStandstill, "SELECT account, COUNT(*), MIN(received_ms) FROM upload WHERE hold_code <> '' GROUP BY account ORDER BY account")
+}
+
+func scanStandstill(rows *sql.Rows) (w conversion.Standstill, err error) {
+	err = rows.Scan(&w.Account, &w.Count, &w.Oldest)
+	return w, err
 }
 
 // PaidBetween tells, by account and currency, what payouts have changed by, after

@@ -194,6 +194,55 @@ func testUploads(t *testing.T, open func(t *testing.T) *Store) {
 			t.Errorf("same as %d", u.SameAs)
 		}
 	})
+	t.Run("what is held stands still until it is approved, and goes on where it was", func(t *testing.T) {
+		s := open(t)
+		a, b := saved(t, s, "a"), begun(t, s, "b")
+		hold := conversion.Hold{Code: conversion.AmountsOverLimit, Sentence: "Too much."}
+		states := func() string {
+			var said []string
+			for _, id := range []int64{a.ID, b.ID} {
+				u, err := s.Upload(t.Context(), id)
+				must(t, err)
+				said = append(said, fmt.Sprintf("%s %v", u.State, u.Approved))
+			}
+			return strings.Join(said, ", ")
+		}
+		toDecide := func(now conversion.Millis) (ids []int64) {
+			must(t, s.UploadsToDecide(t.Context(), now, func(u *conversion.Upload) error { ids = append(ids, u.ID); return nil }))
+			return ids
+		}
+		must(t, s.Hold(t.Context(), a.ID, hold, 5))
+		must(t, s.Hold(t.Context(), b.ID, hold, 5))
+		if got := states(); got != "held [], held []" || toDecide(9) != nil || len(due(t, s, 9)) != 2 {
+			t.Errorf("held: %s; to decide %v; reports due %v", got, toDecide(9), due(t, s, 9))
+		}
+		if err := errors.Join(s.Hold(t.Context(), a.ID, hold, 6)); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("held twice: %v", err)
+		}
+		if err := s.BeginDeciding(t.Context(), a.ID, conversion.Reading{}); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("begun while it is held: %v", err)
+		}
+		if err := settle(t.Context(), s, settlement(b, 0, 2)); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("settled while it is held: %v", err)
+		}
+		must(t, s.Approve(t.Context(), a.ID))
+		must(t, s.Approve(t.Context(), b.ID))
+		if got := states(); got != "received [amounts_over_limit], deciding [amounts_over_limit]" || len(toDecide(9)) != 2 || len(due(t, s, 9)) != 0 {
+			t.Errorf("approved: %s; to decide %v; reports due %v", got, toDecide(9), due(t, s, 9))
+		}
+		if err := s.Approve(t.Context(), a.ID); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("approved twice: %v", err)
+		}
+		b.NextTry = 20
+		must(t, s.NoteAttempts(t.Context(), []*conversion.Upload{b}))
+		if got := toDecide(19); len(got) != 1 || len(toDecide(20)) != 2 {
+			t.Errorf("before the next try: %v, from then on %v", got, toDecide(20))
+		}
+		must(t, s.TakeBackAttempts(t.Context(), []*conversion.Upload{a, b}))
+		if got := toDecide(19); len(got) != 2 {
+			t.Errorf("taken back: %v", got)
+		}
+	})
 	t.Run("uploads are listed newest first, and those to decide oldest first", func(t *testing.T) {
 		s := open(t)
 		a, b, c := saved(t, s, "a"), begun(t, s, "b"), begun(t, s, "c")
@@ -211,7 +260,7 @@ func testUploads(t *testing.T, open func(t *testing.T) *Store) {
 			t.Errorf("two of the account: %v, want %v", got, want)
 		}
 		var todo []int64
-		must(t, s.UploadsToDecide(t.Context(), func(u *conversion.Upload) error { todo = append(todo, u.ID); return nil }))
+		must(t, s.UploadsToDecide(t.Context(), 0, func(u *conversion.Upload) error { todo = append(todo, u.ID); return nil }))
 		if want := []int64{a.ID, b.ID, d.ID}; !slices.Equal(todo, want) {
 			t.Errorf("to decide: %v, want %v", todo, want)
 		}
@@ -1127,7 +1176,7 @@ func testRefusals(t *testing.T, open func(t *testing.T) *Store) {
 		if err := s.BeginDeciding(t.Context(), u.ID, conversion.Reading{}); !errors.Is(err, conversion.ErrTaken) {
 			t.Errorf("beginning to decide it says %v, want conversion.ErrTaken", err)
 		}
-		must(t, s.UploadsToDecide(t.Context(), func(u *conversion.Upload) error { return fmt.Errorf("upload %d is to be decided", u.ID) }))
+		must(t, s.UploadsToDecide(t.Context(), 0, func(u *conversion.Upload) error { return fmt.Errorf("upload %d is to be decided", u.ID) }))
 		if readAll(t, s, u.ID) != "a" {
 			t.Error("its bytes are gone")
 		}
@@ -1273,6 +1322,8 @@ func testChecks(t *testing.T, open func(t *testing.T) *Store) {
 		{"an upload that is refused without a code", "UPDATE upload SET state = 'refused', decided_ms = 5"},
 		{"a refusal of an upload that isn't refused", "UPDATE upload SET refusal_code = 'empty'"},
 		{"an upload that is decided at no time", "UPDATE upload SET state = 'decided', decided_ms = 0"},
+		{"a hold of an upload that is decided", "UPDATE upload SET state = 'decided', decided_ms = 5, hold_code = 'amounts_over_limit'"},
+		{"fewer than no attempts", "UPDATE upload SET attempts = -1"},
 		{"an upload that takes something else", "UPDATE upload SET takes = 'pictures'"},
 		{"fewer than no waiting rows", "UPDATE upload SET waiting = -1"},
 		{"the same delivery twice", "INSERT INTO upload (account, source, origin, digest, size, name, takes, dialect, received_ms, state) SELECT account, source, origin, digest, size, name, takes, dialect, received_ms, state FROM upload"},

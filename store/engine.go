@@ -135,6 +135,12 @@ func (s *Store) transact(ctx context.Context, f func(*transaction) (keep bool, e
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
+	defer func() {
+		if p := recover(); p != nil { // whoever is to blame for it, what was begun must end
+			_ = begun.Rollback()
+			panic(p)
+		}
+	}()
 	tx := &transaction{Tx: begun}
 	keep, err := f(tx)
 	if err == nil && keep {

@@ -100,8 +100,9 @@ func advance(ctx context.Context, tx *transaction, s *conversion.Settlement) err
 	if s.Done {
 		state = conversion.Decided
 	}
-	moved, err := tx.ExecContext(ctx, `UPDATE upload SET cursor_line = $5, tally = $6, waiting = $7, state = $8, decided_ms = CASE WHEN $8 <> state AND $8 = 'decided' THEN $9 ELSE decided_ms END, diagnosis = $10
-		WHERE id = $1 AND state = $2 AND cursor_line = $3 AND waiting = $4`,
+	moved, err := tx.ExecContext(ctx, `UPDATE upload SET cursor_line = $5, tally = $6, waiting = $7, state = $8, decided_ms = CASE WHEN $8 <> state AND $8 = 'decided' THEN $9 ELSE decided_ms END, diagnosis = $10,
+			attempts = 0, next_ms = 0, last_error = ''
+		WHERE id = $1 AND state = $2 AND hold_code = '' AND cursor_line = $3 AND waiting = $4`,
 		s.Upload, string(s.From), s.After, s.Waiting, s.Cursor, asJSON(s.Tally), s.Tally.Of(conversion.Waiting), string(state), int64(s.At), s.Diagnosis)
 	if err := orTaken(moved, err, s.Upload); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 const partSize = 512 << 10
 
 // SaveUpload makes a delivery ours: its record and its bytes, in one
-// transaction. One that is refused already makes its report due. known is true if the same delivery was saved before; then the
+// transaction. One that is refused or held already makes its report due. known is true if the same delivery was saved before; then the
 // upload that was saved is returned.
 func (s *Store) SaveUpload(ctx context.Context, u *conversion.Upload, open func() (io.ReadCloser, error)) (saved *conversion.Upload, known bool, err error) {
 	if u.Digest, u.Size, err = digest(open); err != nil {
@@ -38,8 +38,8 @@ func (s *Store) SaveUpload(ctx context.Context, u *conversion.Upload, open func(
 		if err := insertUpload(ctx, tx, u); err != nil {
 			return err
 		}
-		if u.Refusal != nil {
-			if err := reportDue(ctx, tx, u.ID, u.DecidedAt); err != nil {
+		if u.Refusal != nil || u.Hold != nil {
+			if err := reportDue(ctx, tx, u.ID, u.ReceivedAt); err != nil {
 				return err
 			}
 		}
@@ -77,14 +77,17 @@ func findSame(ctx context.Context, tx *transaction, u *conversion.Upload) error 
 }
 
 func insertUpload(ctx context.Context, tx *transaction, u *conversion.Upload) error {
-	refusal := conversion.Refusal{}
+	refusal, hold, state := conversion.Refusal{}, conversion.Hold{}, u.State
 	if u.Refusal != nil {
 		refusal = *u.Refusal
 	}
-	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, again, dry_run, undoes, replays, mail, bundle, closes)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) RETURNING id`,
-		u.Account, u.Source, u.Origin, u.Digest[:], u.Size, u.Name, u.Stem, string(u.Takes), u.Dialect, int64(u.ReceivedAt), int64(u.DecidedAt), string(u.State),
-		string(refusal.Code), refusal.Sentence, u.SameAs, u.Again, u.DryRun, u.Undoes, u.Replays, asJSON(u.Mail), u.Bundle, u.Closes).Scan(&u.ID)
+	if u.Hold != nil { // it is received, and goes on from there
+		hold, state = *u.Hold, conversion.Received
+	}
+	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, again, dry_run, undoes, replays, mail, bundle, closes, hold_code, hold)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24) RETURNING id`,
+		u.Account, u.Source, u.Origin, u.Digest[:], u.Size, u.Name, u.Stem, string(u.Takes), u.Dialect, int64(u.ReceivedAt), int64(u.DecidedAt), string(state),
+		string(refusal.Code), refusal.Sentence, u.SameAs, u.Again, u.DryRun, u.Undoes, u.Replays, asJSON(u.Mail), u.Bundle, u.Closes, string(hold.Code), hold.Sentence).Scan(&u.ID)
 }
 
 // errChanged says that a file's bytes are not those its digest was made of.
@@ -177,7 +180,7 @@ func (r *partReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-const uploadColumns = "id, account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, again, dry_run, undoes, replays, mail, bundle, closes"
+const uploadColumns = "id, account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, again, dry_run, undoes, replays, mail, bundle, closes, hold_code, hold, approved, attempts, next_ms, last_error"
 
 type scanner interface{ Scan(into ...any) error }
 
@@ -185,9 +188,11 @@ func scanUpload(row scanner) (*conversion.Upload, error) {
 	var u conversion.Upload
 	var digest []byte
 	var refusal conversion.Refusal
-	var reading, tally, mail string
+	var hold conversion.Hold
+	var reading, tally, mail, approved string
 	err := row.Scan(&u.ID, &u.Account, &u.Source, &u.Origin, &digest, &u.Size, &u.Name, &u.Stem, &u.Takes, &u.Dialect, &u.ReceivedAt, &u.DecidedAt, &u.State,
-		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &u.Again, &u.DryRun, &u.Undoes, &u.Replays, &mail, &u.Bundle, &u.Closes)
+		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &u.Again, &u.DryRun, &u.Undoes, &u.Replays, &mail, &u.Bundle, &u.Closes,
+		&hold.Code, &hold.Sentence, &approved, &u.Attempts, &u.NextTry, &u.LastError)
 	if err != nil {
 		return nil, err
 	}
@@ -195,8 +200,11 @@ func scanUpload(row scanner) (*conversion.Upload, error) {
 	if refusal.Code != "" {
 		u.Refusal = &refusal
 	}
-	for text, into := range map[string]any{reading: &u.Reading, tally: &u.Tally, mail: &u.Mail} {
-		if text == "{}" {
+	if hold.Code != "" {
+		u.State, u.Hold = conversion.OnHold, &hold
+	}
+	for text, into := range map[string]any{reading: &u.Reading, tally: &u.Tally, mail: &u.Mail, approved: &u.Approved} {
+		if text == "{}" || text == "[]" {
 			continue
 		}
 		if err := json.Unmarshal([]byte(text), into); err != nil {
@@ -253,10 +261,10 @@ func (s *Store) Bundle(ctx context.Context, source, bundle string) (all []*conve
 	return all, err
 }
 
-// UploadsToDecide calls each for the uploads whose rows are still to be decided,
+// UploadsToDecide calls each for the uploads whose rows are to be decided by now,
 // oldest first.
-func (s *Store) UploadsToDecide(ctx context.Context, each func(*conversion.Upload) error) error {
-	return s.eachUpload(ctx, each, "state IN ('received', 'deciding') ORDER BY id")
+func (s *Store) UploadsToDecide(ctx context.Context, now conversion.Millis, each func(*conversion.Upload) error) error {
+	return s.eachUpload(ctx, each, "state IN ('received', 'deciding') AND hold_code = '' AND next_ms <= $1 ORDER BY id", int64(now))
 }
 
 // UploadsWaiting calls each for the uploads that have rows waiting for their
@@ -292,7 +300,7 @@ func (s *Store) eachUpload(ctx context.Context, each func(*conversion.Upload) er
 // was decided, it can't be refused any more.
 func (s *Store) Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error {
 	return s.inTx(ctx, "refuse upload", func(tx *transaction) error {
-		refused, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'refused', refusal_code = $2, refusal = $3, decided_ms = $4 WHERE id = $1 AND (state = 'received' OR state = 'deciding' AND cursor_line = 0)",
+		refused, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'refused', refusal_code = $2, refusal = $3, decided_ms = $4, hold_code = '', hold = '' WHERE id = $1 AND (state = 'received' OR state = 'deciding' AND cursor_line = 0)",
 			upload, string(refusal.Code), refusal.Sentence, int64(at))
 		if err := orTaken(refused, err, upload); err != nil {
 			return err
@@ -315,7 +323,7 @@ func orTaken(result sql.Result, err error, upload int64) error {
 // BeginDeciding notes how an upload is read, before its first row is decided.
 func (s *Store) BeginDeciding(ctx context.Context, upload int64, reading conversion.Reading) error {
 	return s.inTx(ctx, "begin deciding", func(tx *transaction) error {
-		begun, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'deciding', reading = $2 WHERE id = $1 AND state IN ('received', 'deciding')", upload, asJSON(reading))
+		begun, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'deciding', reading = $2 WHERE id = $1 AND state IN ('received', 'deciding') AND hold_code = ''", upload, asJSON(reading))
 		return orTaken(begun, err, upload)
 	})
 }

@@ -273,7 +273,7 @@ func (u *Uploads) file(ending string) func(*Desk, http.ResponseWriter, *http.Req
 		if err != nil {
 			return err
 		}
-		if !upload.State.Ended() {
+		if !upload.State.AtRest() {
 			w.Header().Set("Retry-After", "1")
 			return problemf(http.StatusConflict, "not_decided", "Upload %d is still being decided. Ask again in a second.", upload.ID)
 		}
@@ -302,6 +302,9 @@ func tell(u *conversion.Upload) Upload {
 	s := Upload{Upload: u.ID, File: u.Name, State: string(u.State), Diagnosis: u.Diagnosis}
 	if u.Refusal != nil {
 		s.Code, s.Message = string(u.Refusal.Code), u.Refusal.Sentence
+	}
+	if u.Hold != nil {
+		s.Code, s.Message = string(u.Hold.Code), u.Hold.Sentence
 	}
 	if u.State != conversion.Decided {
 		return s

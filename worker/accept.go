@@ -126,8 +126,8 @@ func (w *Worker) take(ctx context.Context, d *ingest.Delivery) (*conversion.Uplo
 	if !known {
 		log.Info("upload received", "source", d.Source, "name", upload.Name, "bytes", upload.Size)
 	}
-	if upload.State == conversion.Received {
-		if err := w.screen(ctx, upload, account); err != nil {
+	if upload.State == conversion.Received && upload.Attempts == 0 { // else it is being decided, and may have been the end of us
+		if err := sheltered(func() error { return w.screen(ctx, upload, account) }); err != nil {
 			return nil, err
 		}
 	}
@@ -260,7 +260,7 @@ func mailOrigin(mail *ingest.Mail, account *conversion.Account) conversion.MailO
 	if mail == nil {
 		return conversion.MailOrigin{}
 	}
-	origin := conversion.MailOrigin{Subject: mail.Subject, MessageID: mail.MessageID, References: mail.References, Unread: mail.Unread}
+	origin := conversion.MailOrigin{From: mail.From, Subject: mail.Subject, MessageID: mail.MessageID, References: mail.References, Unread: mail.Unread}
 	if mail.TrustRecipient && !mail.Automatic && maySend(mail, account) {
 		origin.ReplyTo = mail.From
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"calltally/conversion"
 	"calltally/ingest"
@@ -238,6 +239,7 @@ func TestAnUploadWhoseFirstRowsAreDecidedIsNeverRefused(t *testing.T) {
 					b.wantVerdicts(copied.ID, "unchanged unchanged created created created")
 					want = "created created unchanged unchanged unchanged"
 				}
+				b.clock.advance(time.Minute) // what has failed twice waits
 				if err := b.DecideAll(t.Context()); err != nil {
 					t.Fatal(err)
 				}

@@ -529,3 +529,14 @@ func (p *pile) Deliveries(context.Context) iter.Seq2[*ingest.Delivery, error] {
 		p.deliveries = nil
 	}
 }
+
+// last is the last letter that the relay took.
+func (p *postbox) last(t *testing.T) letter {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.letters) == 0 {
+		t.Fatal("no letter was sent")
+	}
+	return p.letters[len(p.letters)-1]
+}

@@ -60,7 +60,7 @@ func (w *Worker) ended(ctx context.Context, b *bundle) (bool, error) {
 	}
 	closed := false
 	for _, u := range uploads {
-		if !u.State.Ended() {
+		if !u.State.AtRest() {
 			return false, nil
 		}
 		closed = closed || u.Closes

@@ -70,7 +70,7 @@ func (w *Worker) read(ctx context.Context, upload *conversion.Upload, policy mat
 	}
 	go func() {
 		defer close(r.chunks)
-		r.failure = errors.Join(r.readAll(ctx, r.chunks), claims.Close())
+		r.failure = errors.Join(sheltered(func() error { return r.readAll(ctx, r.chunks) }), claims.Close())
 	}()
 	return r, nil
 }

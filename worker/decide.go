@@ -2,40 +2,12 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"calltally/conversion"
 	"calltally/ingest"
 	"calltally/matcher"
 )
-
-// DecideAll decides every upload that is ours and not decided yet, in the order
-// they came. One upload's failure delays no other.
-func (w *Worker) DecideAll(ctx context.Context) error {
-	decide := batches[*conversion.Upload]{
-		alone: func(u *conversion.Upload) error { return w.decideAlone(ctx, u) },
-		together: func(uploads []*conversion.Upload) (done bool, err error) {
-			err = w.Together(ctx, func(s Store) (bool, error) { return true, w.decideOn(ctx, w.On(s), uploads) })
-			return err == nil || ctx.Err() != nil, err
-		},
-	}
-	return decide.close(w.Store.UploadsToDecide(ctx, func(u *conversion.Upload) error {
-		decide.add(u, u.Takes != conversion.TakesConversions || u.DryRun || u.Size > ingest.SmallFile)
-		return ctx.Err()
-	}))
-}
-
-// decideAlone decides an upload in transactions of its own.
-func (w *Worker) decideAlone(ctx context.Context, upload *conversion.Upload) error {
-	switch err := w.Decide(ctx, upload); {
-	case errors.Is(err, conversion.ErrTaken):
-		w.Log.Info("upload left to another process", "upload", upload.ID)
-	case err != nil && ctx.Err() == nil:
-		return fmt.Errorf("decide upload %d: %w", upload.ID, err)
-	}
-	return nil
-}
 
 // decideOn decides uploads on another worker, one after another: each is read while the
 // one before it is decided. The uploads themselves stay as they are, for all may be taken
@@ -79,6 +51,7 @@ type begun struct {
 	account *conversion.Account
 	table   *ingest.Table
 	refusal *conversion.Refusal // why it can't be decided
+	hold    *conversion.Hold    // why it isn't before somebody approves it
 	reading *reading            // its rows, if they are what is to be decided
 }
 
@@ -90,6 +63,9 @@ func (w *Worker) begin(ctx context.Context, upload *conversion.Upload) (*begun, 
 		b.table, b.refusal, err = w.survey(ctx, upload, b.account)
 	}
 	if err != nil || b.refusal != nil || upload.Takes == conversion.TakesCalls || upload.DryRun {
+		return b, err
+	}
+	if b.hold, err = overLimit(ctx, upload, b.account, b.table); err != nil || b.hold != nil {
 		return b, err
 	}
 	b.reading, err = w.read(ctx, upload, w.policy(upload, b.account, b.table, upload.ReceivedAt), b.table, again{})
@@ -111,6 +87,8 @@ func (w *Worker) finish(ctx context.Context, b *begun) error {
 		return fmt.Errorf("its first rows were decided and the others can't be read any more; set the configuration back: %s", b.refusal.Sentence)
 	case b.refusal != nil:
 		return w.refuse(ctx, upload, b.refusal)
+	case b.hold != nil:
+		return w.hold(ctx, upload, b.hold)
 	case upload.Takes == conversion.TakesCalls:
 		_, err := w.takeCalls(ctx, upload, b.table)
 		return err
@@ -240,7 +218,7 @@ func (w *Worker) settle(ctx context.Context, upload *conversion.Upload, policy m
 		}
 		diagnosis.AddAll(s.outcomes)
 		s.diagnosis = diagnosis.Sentence()
-		failpoint("settle-inside")
+		failpoint("settle-inside", upload.Name)
 		settled, forgiven = s.settlement(c, w.now()), s.forgiven
 		return settled, nil
 	})

@@ -65,11 +65,12 @@ func (w *Worker) digest(ctx context.Context, from, to time.Time) (*report.Digest
 		d.Names[a.ID] = a.Name
 	}
 	since, until := conversion.MillisOf(from), conversion.MillisOf(to)
-	var failed [4]error
+	var failed [5]error
 	d.Activity, failed[0] = w.Store.Activity(ctx, since, until)
 	d.Standstills, failed[1] = w.Store.Standstills(ctx)
 	d.Paid, failed[2] = w.Store.PaidBetween(ctx, since, until)
 	d.Polls, failed[3] = w.polls(ctx)
+	d.Held, failed[4] = w.Store.Held(ctx)
 	return d, errors.Join(failed[:]...)
 }
 

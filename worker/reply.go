@@ -94,13 +94,13 @@ func (w *Worker) replied(ctx context.Context, err error, together ...conversion.
 	return errors.Join(failures...)
 }
 
-// mostAttempts is how often a report is tried: with doubling pauses from one
+// mostSendings is how often a report is tried: with doubling pauses from one
 // minute to six hours, over about five days.
-const mostAttempts = 28
+const mostSendings = 28
 
 // nextTry is when a report is tried again; 0 if it no longer is.
 func (w *Worker) nextTry(attempts int) conversion.Millis {
-	if attempts+1 >= mostAttempts {
+	if attempts+1 >= mostSendings {
 		return 0
 	}
 	pause := min(time.Minute<<min(attempts, 9), 6*time.Hour)
@@ -216,6 +216,8 @@ func (w *Worker) shelve(ctx context.Context, told *Told) (err error) {
 	switch {
 	case len(told.Files) > 0:
 		return nil
+	case upload.Hold != nil:
+		ending = report.HeldEnding
 	case upload.Refusal == nil:
 		ending = report.CallsEnding
 	}

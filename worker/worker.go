@@ -29,9 +29,14 @@ type Store interface {
 	Family(ctx context.Context, upload int64) ([]*conversion.Upload, error)
 	SaveDerived(ctx context.Context, u *conversion.Upload) error
 	ChangesBy(ctx context.Context, upload int64, first, last int) (changes map[int]*conversion.Change, undone map[int64]bool, err error)
-	UploadsToDecide(ctx context.Context, each func(*conversion.Upload) error) error
+	UploadsToDecide(ctx context.Context, now conversion.Millis, each func(*conversion.Upload) error) error
+	NoteAttempts(ctx context.Context, uploads []*conversion.Upload) error
+	TakeBackAttempts(ctx context.Context, uploads []*conversion.Upload) error
+	NoteFailure(ctx context.Context, upload int64, why string) error
+	Hold(ctx context.Context, upload int64, hold conversion.Hold, at conversion.Millis) error
 	UploadsWaiting(ctx context.Context, account string, each func(*conversion.Upload) error) error
 	Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error
+	Approve(ctx context.Context, upload int64) error
 
 	SaveCalls(ctx context.Context, account string, calls []conversion.Call) (conversion.CallsTally, error)
 	FinishCalls(ctx context.Context, upload *conversion.Upload, news bool) error
@@ -50,12 +55,16 @@ type Store interface {
 
 	Activity(ctx context.Context, from, to conversion.Millis) ([]conversion.Activity, error)
 	Standstills(ctx context.Context) ([]conversion.Standstill, error)
+	Held(ctx context.Context) ([]conversion.Standstill, error)
 	PaidBetween(ctx context.Context, from, to conversion.Millis) ([]conversion.Paid, error)
 	Polls(ctx context.Context) ([]conversion.Poll, error)
 
 	MarkPolled(ctx context.Context, source string, at conversion.Millis, failure error) error
 	JobRan(ctx context.Context, name string) (time.Time, error)
 	MarkJobRan(ctx context.Context, name string, at time.Time) error
+
+	// Outage reports whether an error is the store's own trouble, whatever it was asked for.
+	Outage(err error) bool
 }
 
 // Replier sends a report as a mail.
@@ -96,6 +105,8 @@ type Worker struct {
 	// Alarms are sentences on what needs a hand soon; nil if nothing ever does.
 	Alarms func() []string
 	Limits ingest.Limits
+	// Attempts is how often deciding an upload is tried before it is held; 0 = 5.
+	Attempts int
 	// ChunkRows is how many rows are decided in one transaction; 0 = 131,072.
 	ChunkRows int
 	// ReadRows is how many rows are read, matched and settled at a time; 0 = 8,192.
@@ -114,7 +125,7 @@ func (w *Worker) On(store Store) *Worker {
 	small, _ := w.surveys()
 	return &Worker{
 		Store: store, Together: within(store), Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain, Mail: w.Mail, ResultsFolder: w.ResultsFolder, DigestTo: w.DigestTo, Zone: w.Zone,
-		Limits: w.Limits, ChunkRows: w.ChunkRows, ReadRows: w.ReadRows, Now: w.Now, Log: w.Log, Progress: w.Progress, small: small,
+		Limits: w.Limits, Attempts: w.Attempts, ChunkRows: w.ChunkRows, ReadRows: w.ReadRows, Now: w.Now, Log: w.Log, Progress: w.Progress, small: small,
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"calltally/conversion"
 	"calltally/ingest"
 )
@@ -29,6 +31,7 @@ type accountConfig struct {
 	Senders         []string          `yaml:"senders"`
 	ReportTo        []string          `yaml:"report_to"`
 	NegativeAmounts bool              `yaml:"negative_amounts"`
+	HoldOver        holdOverConfig    `yaml:"hold_over"`
 	ErrorLimit      int               `yaml:"error_limit"`
 	Match           matchConfig       `yaml:"match"`
 	WaitForCalls    string            `yaml:"wait_for_calls"`
@@ -42,6 +45,28 @@ type accountConfig struct {
 	Parents         string            `yaml:"parent_reference"`
 	DryRunAddresses []string          `yaml:"dry_run_addresses"`
 	Options         optionsConfig     `yaml:"options"`
+}
+
+// holdOverConfig says over which amounts a file must be approved.
+type holdOverConfig struct {
+	Row  string `yaml:"row"`
+	File string `yaml:"file"`
+}
+
+// limits reads the amounts, in whatever currency they are.
+func (h holdOverConfig) limits(at string) (limits conversion.AmountLimits, err error) {
+	for _, l := range []struct {
+		key, text string
+		into      *decimal.Decimal
+	}{{"row", h.Row, &limits.Row}, {"file", h.File, &limits.File}} {
+		if l.text == "" {
+			continue
+		}
+		if *l.into, err = decimal.NewFromString(l.text); err != nil || len(l.text) > 20 || !l.into.IsPositive() {
+			return limits, faultAt(at+"."+l.key, "%q is not an amount above zero such as 1000.00, without a currency", l.text)
+		}
+	}
+	return limits, nil
 }
 
 // optionsConfig says what a row's blank options mean.
@@ -260,6 +285,9 @@ func (a *accountConfig) changing(at string, to *conversion.Account) (err error) 
 			return faultAt(at+".lock_before", "%q is not a day such as 2026-06-01", a.LockBefore)
 		}
 		to.LockBefore = conversion.DayOf(day)
+	}
+	if to.HoldOver, err = a.HoldOver.limits(at + ".hold_over"); err != nil {
+		return err
 	}
 	if to.DefaultStatus, err = oneOf(at+".default_status", a.DefaultStatus, conversion.StatusApproved, conversion.StatusPending, conversion.StatusDeclined, conversion.StatusOther); err != nil {
 		return err

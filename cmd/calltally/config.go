@@ -33,6 +33,7 @@ type config struct {
 	Replies   *repliesConfig  `yaml:"replies"`
 	Reconcile *reconcileJob   `yaml:"reconcile"`
 	Limits    limitsConfig    `yaml:"limits"`
+	Attempts  int             `yaml:"attempts"`
 	Web       *webConfig      `yaml:"web"`
 
 	file    string
@@ -131,6 +132,9 @@ func (c *config) checkDigest() error {
 
 // checkLimits refuses limits that would refuse everything.
 func (c *config) checkLimits() error {
+	if c.Attempts < 0 {
+		return c.at(faultAt("$.attempts", "attempts can't be less than nothing; leave it out for 5"))
+	}
 	for key, limit := range map[string]int64{"bytes": c.Limits.Bytes, "rows": int64(c.Limits.Rows), "columns": int64(c.Limits.Columns)} {
 		if limit < 0 {
 			return c.at(faultAt("$.limits."+key, "a limit can't be less than nothing; leave it out for the usual one"))

@@ -258,7 +258,7 @@ func TestEveryFailpointIsKilledAt(t *testing.T) {
 		t.Errorf("the worker has %d failpoints, %d are tested", got, len(steps))
 	}
 	for _, step := range steps {
-		if !strings.Contains(all, `failpoint("`+step+`")`) {
+		if !strings.Contains(all, `failpoint("`+step+`"`) {
 			t.Errorf("the worker has no failpoint %s", step)
 		}
 	}

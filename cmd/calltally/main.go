@@ -64,6 +64,7 @@ type commands struct {
 	Calls       callsCommand       `cmd:"" help:"Import or list calls."`
 	Uploads     uploadsCommand     `cmd:"" help:"List uploads; show, undo or replay one."`
 	Conversions conversionsCommand `cmd:"" help:"List conversions or show one."`
+	Quarantine  quarantineCommand  `cmd:"" help:"List what is held; show one, let it go on or discard it."`
 	Payouts     payoutsCommand     `cmd:"" help:"Print a statement of payouts."`
 	Reconcile   reconcileCommand   `cmd:"" help:"Decide again the rows that wait for their call."`
 	Verify      verifyCommand      `cmd:"" help:"Prove that every conversion equals the sum of its changes."`

@@ -67,7 +67,7 @@ func eachFile(ctx context.Context, w *worker.Worker, d *ingest.Delivery, do func
 	err := w.Members(ctx, d, func(d *ingest.Delivery) error {
 		err := do(d)
 		switch {
-		case errors.Is(err, errRefused), errors.Is(err, errRejected) && worst == nil:
+		case errors.Is(err, errRefused), errors.Is(err, errHeld), errors.Is(err, errRejected) && worst == nil:
 			worst = err
 			return nil
 		case errors.Is(err, errRejected):
@@ -112,6 +112,8 @@ func (c *processCommand) processFile(g *globals, w *worker.Worker, d *ingest.Del
 	switch {
 	case upload.Refusal != nil:
 		return errRefused
+	case upload.Hold != nil:
+		return errHeld
 	case upload.Tally.Of(conversion.Rejected) > 0:
 		return errRejected
 	}
@@ -121,7 +123,7 @@ func (c *processCommand) processFile(g *globals, w *worker.Worker, d *ingest.Del
 // decided decides an upload. If another process was faster, it waits for that
 // one, and goes on where it stops.
 func decided(ctx context.Context, w *worker.Worker, upload *conversion.Upload) (*conversion.Upload, error) {
-	for !upload.State.Ended() {
+	for !upload.State.AtRest() {
 		err := w.Decide(ctx, upload)
 		if !errors.Is(err, conversion.ErrTaken) {
 			return upload, err
@@ -284,6 +286,9 @@ func headOf(told *worker.Told) decidedHead {
 	}
 	if u.Refusal != nil {
 		head.Code, head.Message = string(u.Refusal.Code), u.Refusal.Sentence
+	}
+	if u.Hold != nil {
+		head.Code, head.Message = string(u.Hold.Code), u.Hold.Sentence
 	}
 	return head
 }

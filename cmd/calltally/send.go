@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -57,6 +58,8 @@ func (c *sendCommand) Run(g *globals) error {
 			}
 		}
 		switch {
+		case upload.State == string(conversion.OnHold):
+			worst = cmp.Or(worst, errHeld)
 		case upload.Code != "":
 			worst = errRefused
 		case upload.Tally["rejected"] > 0 && worst == nil:
@@ -74,6 +77,8 @@ func (c *sendCommand) Run(g *globals) error {
 func printReceipt(out io.Writer, receipt *web.Receipt) (err error) {
 	for _, u := range receipt.Uploads {
 		switch {
+		case u.State == string(conversion.OnHold):
+			_, err = fmt.Fprintf(out, "%s: upload %d is held: %s (%s)\n", u.File, u.Upload, u.Message, u.Code)
 		case u.Code != "":
 			_, err = fmt.Fprintf(out, "%s: upload %d was not taken: %s (%s)\n", u.File, u.Upload, u.Message, u.Code)
 		case u.Tally != nil:
@@ -206,7 +211,7 @@ func (s *sender) answer(request *http.Request, read func(io.Reader) error) (agai
 // wait waits until an upload is decided.
 func (s *sender) wait(ctx context.Context, upload *web.Upload) error {
 	failures := 0
-	for wait := 100 * time.Millisecond; !conversion.UploadState(upload.State).Ended(); wait = min(wait*3/2, 5*time.Second) {
+	for wait := 100 * time.Millisecond; !conversion.UploadState(upload.State).AtRest(); wait = min(wait*3/2, 5*time.Second) {
 		if err := pause(ctx, wait); err != nil {
 			return err
 		}

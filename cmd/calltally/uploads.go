@@ -53,8 +53,11 @@ func (c *uploadsListCommand) Run(g *globals) error {
 	err = app.store.ListUploads(g.ctx, c.Account, l.limit, func(u *conversion.Upload) error {
 		t := u.Tally
 		code, rows := "", fmt.Sprint(t.Rows)
-		if u.Refusal != nil {
+		switch {
+		case u.Refusal != nil:
 			code = string(u.Refusal.Code)
+		case u.Hold != nil:
+			code = string(u.Hold.Code)
 		}
 		if u.Takes == conversion.TakesCalls {
 			rows += " calls"
@@ -90,6 +93,8 @@ func problems(u *conversion.Upload) string {
 	switch {
 	case u.Refusal != nil:
 		return conversion.Clip(string(u.Refusal.Code), 18)
+	case u.Hold != nil:
+		return conversion.Clip(string(u.Hold.Code), 18)
 	case rejected > 0 && waiting > 0:
 		return fmt.Sprintf("%d, %d waiting", rejected, waiting)
 	case waiting > 0:

@@ -45,7 +45,7 @@ func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker.Worker{Store: s, Together: worker.TogetherIn(s), Accounts: accounts, Plans: plans, Limits: c.limits(), Now: time.Now, Log: log}
+	w := &worker.Worker{Store: s, Together: worker.TogetherIn(s), Accounts: accounts, Plans: plans, Limits: c.limits(), Attempts: c.Attempts, Now: time.Now, Log: log}
 	if len(c.Grants) > 0 {
 		w.Alarms = c.alarms
 	}

@@ -1,0 +1,12 @@
+-- +goose Up
+-- What waits for somebody's decision stays where it has come to, and goes on there. What
+-- fails is tried again later, and after a few attempts waits for somebody too.
+ALTER TABLE upload ADD COLUMN hold_code TEXT NOT NULL DEFAULT '' CHECK (hold_code = '' OR state IN ('received', 'deciding')); -- '' if nothing holds it
+ALTER TABLE upload ADD COLUMN hold TEXT NOT NULL DEFAULT ''; -- why, in a sentence
+ALTER TABLE upload ADD COLUMN approved TEXT NOT NULL DEFAULT '[]'; -- the codes of what somebody has approved, JSON
+ALTER TABLE upload ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0); -- to decide it, since rows were decided last
+ALTER TABLE upload ADD COLUMN next_ms INTEGER NOT NULL DEFAULT 0; -- not before
+ALTER TABLE upload ADD COLUMN last_error TEXT NOT NULL DEFAULT ''; -- of the last attempt
+DROP INDEX upload_to_decide;
+CREATE INDEX upload_to_decide ON upload (id) WHERE state IN ('received', 'deciding') AND hold_code = '';
+CREATE INDEX upload_held ON upload (id) WHERE hold_code <> '';

@@ -1,0 +1,249 @@
+package worker_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"calltally/conversion"
+	"calltally/worker"
+)
+
+// poisonedStore panics whenever rows of one upload are settled.
+type poisonedStore struct {
+	worker.Store
+	upload int64
+}
+
+func (s poisonedStore) around(other worker.Store) worker.Store { return poisonedStore{other, s.upload} }
+
+func (s poisonedStore) Settle(ctx context.Context, query conversion.HeldQuery, decide func(*conversion.Held) (*conversion.Settlement, error)) error {
+	return s.Store.Settle(ctx, query, func(held *conversion.Held) (*conversion.Settlement, error) {
+		if query.By == s.upload {
+			panic("poison")
+		}
+		return decide(held)
+	})
+}
+
+func (b *bench) wantState(upload int64, state conversion.UploadState) *conversion.Upload {
+	b.t.Helper()
+	u := b.upload(upload)
+	if u.State != state {
+		b.t.Errorf("upload %d is %s, want it %s", upload, u.State, state)
+	}
+	return u
+}
+
+// decideAll decides what there is and returns what went wrong.
+func (b *bench) decideAll(w *worker.Worker) string {
+	b.t.Helper()
+	if err := w.DecideAll(b.t.Context()); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func TestOnePoisonedFileOfAThousandCostsOnlyItself(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 1)
+	const files, poisoned = 1000, 500
+	for i := 1; i <= files; i++ {
+		b.accept(fmt.Sprintf("%d.csv", i), table(line(0, fmt.Sprint("R", i), "", "1.00")))
+	}
+	w := b.another(poisonedStore{b.db, poisoned})
+	if err := b.decideAll(w); !strings.Contains(err, "decide upload 500: ") || !strings.Contains(err, "panic: poison") || strings.Count(err, "decide upload") != 1 {
+		t.Errorf("the error is %q, want one that names upload 500 and its panic", err)
+	}
+	decided := 0
+	for i := int64(1); i <= files; i++ {
+		if b.upload(i).State == conversion.Decided {
+			decided++
+		}
+	}
+	if decided != files-1 {
+		t.Errorf("%d of %d files were decided, want all but one", decided, files)
+	}
+	b.wantState(poisoned, conversion.Deciding)
+
+	// It is tried again later and later, and then waits for somebody.
+	for _, step := range []struct {
+		wait     time.Duration
+		attempts int
+	}{{0, 2}, {59 * time.Second, 2}, {time.Second, 3}, {299 * time.Second, 3}, {time.Second, 4}, {29 * time.Minute, 4}, {time.Minute, 5}} {
+		b.clock.advance(step.wait)
+		b.decideAll(w)
+		if u := b.upload(poisoned); u.Attempts != step.attempts || !strings.Contains(u.LastError, "panic: poison") {
+			t.Errorf("%s later: %d attempts, the last with %q; want %d", step.wait, u.Attempts, u.LastError, step.attempts)
+		}
+	}
+	u := b.wantState(poisoned, conversion.OnHold)
+	if u.Hold == nil || u.Hold.Code != conversion.AttemptsExhausted || !strings.Contains(u.Hold.Sentence, "tried 5 times. None of its rows was decided.") {
+		t.Errorf("held for %+v", u.Hold)
+	}
+	b.clock.advance(24 * time.Hour)
+	if err := b.decideAll(w); err != "" {
+		t.Errorf("what is held was tried again: %s", err)
+	}
+
+	// Whoever has found the cure has it go on.
+	if err := b.Retry(t.Context(), poisoned); err != nil {
+		t.Fatal(err)
+	}
+	if u := b.wantState(poisoned, conversion.Decided); u.Attempts != 0 || u.LastError != "" || u.Hold != nil {
+		t.Errorf("decided, and still %d attempts, %q, %+v", u.Attempts, u.LastError, u.Hold)
+	}
+	b.check()
+}
+
+func TestAttemptsThatEndedTheProcessCount(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 3)
+	for i := range 3 {
+		b.accept(fmt.Sprintf("%d.csv", i), table(line(i, "", "", "1.00")))
+	}
+	for range 5 { // five times, the process is killed while it decides the second
+		if err := b.db.NoteAttempts(t.Context(), []*conversion.Upload{b.upload(2)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.decideAll(b.Worker); err != "" {
+		t.Fatal(err)
+	}
+	b.wantState(1, conversion.Decided)
+	b.wantState(3, conversion.Decided)
+	if u := b.wantState(2, conversion.OnHold); u.Hold != nil && u.Hold.Code != conversion.AttemptsExhausted {
+		t.Errorf("held for %+v", u.Hold)
+	}
+}
+
+// outageStore is in trouble itself.
+type outageStore struct{ failingStore }
+
+func (s outageStore) around(other worker.Store) worker.Store {
+	return outageStore{failingStore{other, s.poison}}
+}
+
+func (outageStore) Outage(error) bool { return true }
+
+func TestWhatIsNoFaultOfAnUploadDoesNotCount(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 2)
+	b.accept("small.csv", table(line(0, "", "", "1.00")))
+	large := table(line(1, "", "", "1.00")) + strings.Repeat("\n", 70<<10)
+	b.accept("large.csv", large)
+	sick := b.another(outageStore{failingStore{b.db, func(conversion.HeldQuery) bool { return true }}})
+	for range 10 {
+		if err := b.decideAll(sick); !strings.Contains(err, "disk I/O error") {
+			t.Fatalf("the error is %q", err)
+		}
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	asked := b.another(failingStore{b.db, func(conversion.HeldQuery) bool { stop(); return true }})
+	for range 10 {
+		_ = asked.DecideAll(stopped)
+	}
+	for id := int64(1); id <= 2; id++ {
+		if u := b.upload(id); u.Attempts != 0 || u.NextTry != 0 {
+			t.Errorf("upload %d: %d attempts, the next at %s; want none", id, u.Attempts, u.NextTry)
+		}
+	}
+	if err := b.decideAll(b.Worker); err != "" {
+		t.Fatal(err)
+	}
+	b.wantState(1, conversion.Decided)
+	b.wantState(2, conversion.Decided)
+}
+
+func TestAmountsOverTheAccountsLimitsAreApprovedFirst(t *testing.T) {
+	limits := func(row, file string) func(*conversion.Account) {
+		return func(a *conversion.Account) {
+			a.HoldOver = conversion.AmountLimits{Row: decimal.RequireFromString(row), File: decimal.RequireFromString(file)}
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		account func(*conversion.Account)
+		rows    []string
+		why     string // "" if it isn't held
+	}{
+		{"just at the limits", limits("500", "1000"), []string{line(0, "", "", "500.00"), line(1, "", "", "500.00")}, ""},
+		{"a row over", limits("500", "100000"), []string{line(0, "", "", "1.00"), line(1, "", "", "500.01")}, "Line 3 has a sale_amount of 500.01 USD, and an amount over 500 must be approved."},
+		{"the file over", limits("500", "1000"), []string{line(0, "", "", "500"), line(1, "", "", "500"), line(2, "", "", "0.01")}, "By line 4, the sale_amount of the file's rows comes to 1000.01 USD, and more than 1000 in one file must be approved."},
+		{"no limit for a file", limits("500", "0"), []string{line(0, "", "", "500"), line(1, "", "", "500"), line(2, "", "", "500")}, ""},
+		{"a negative one", func(a *conversion.Account) { limits("500", "0")(a); a.NegativeAmounts = true }, []string{line(0, "", "", "-700")}, "Line 2 has a sale_amount of -700.00 USD"},
+		{"rows that can't be taken anyway", limits("500", "0"), []string{line(0, "", "", "1e9"), line(1, "", "", "5")}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t, c.account)
+			b.know(0, 3)
+			upload := b.deliver("orders.csv", table(c.rows...))
+			if c.why == "" {
+				b.wantState(upload.ID, conversion.Decided)
+				return
+			}
+			if b.wantState(upload.ID, conversion.OnHold); upload.Hold == nil || upload.Hold.Code != conversion.AmountsOverLimit || !strings.HasPrefix(upload.Hold.Sentence, c.why) {
+				t.Fatalf("held for %+v, want %q", upload.Hold, c.why)
+			}
+			if err := b.ReplyAll(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if letter := b.post.last(t); letter.Subject != "File held – orders.csv" || !strings.Contains(strings.Join(strings.Fields(letter.Text), " "), c.why) || len(letter.Attachments) > 0 {
+				t.Errorf("the letter is %q:\n%s", letter.Subject, letter.Text)
+			}
+			b.wantSales()
+			if err := b.Retry(t.Context(), upload.ID); err != nil {
+				t.Fatal(err)
+			}
+			b.wantState(upload.ID, conversion.Decided)
+			if err := b.ReplyAll(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if letter := b.post.last(t); letter.Revision != 2 || !strings.Contains(letter.Subject, "created") {
+				t.Errorf("the second letter is revision %d, %q", letter.Revision, letter.Subject)
+			}
+			b.check()
+		})
+	}
+}
+
+func TestWhatIsDiscardedIsRefused(t *testing.T) {
+	b := newBench(t, func(a *conversion.Account) { a.HoldOver.Row = decimal.NewFromInt(10) })
+	b.know(0, 1)
+	upload := b.deliver("orders.csv", table(line(0, "", "", "11")))
+	if err := b.Discard(t.Context(), upload, "a typing\nmistake"); err != nil {
+		t.Fatal(err)
+	}
+	u := b.wantState(upload.ID, conversion.Refused)
+	if u.Refusal == nil || u.Refusal.Code != conversion.Discarded || !strings.HasSuffix(u.Refusal.Sentence, "Why: a typing mistake") || u.Hold != nil {
+		t.Errorf("refused for %+v, held for %+v", u.Refusal, u.Hold)
+	}
+	if err := b.Retry(t.Context(), upload.ID); err == nil {
+		t.Error("what was discarded went on")
+	}
+}
+
+func TestWhatIsDecidedInPartCannotBeDiscarded(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 4)
+	upload := b.accept("orders.csv", table(line(0, "", "", "1"), line(1, "", "", "1"), line(2, "", "", "1"), line(3, "", "", "1"))+strings.Repeat("\n", 70<<10))
+	w := b.another(failingStore{b.db, func(q conversion.HeldQuery) bool { return q.First > 3 }})
+	w.ChunkRows, w.Attempts = 2, 1
+	b.decideAll(w)
+	u := b.wantState(upload.ID, conversion.OnHold)
+	if err := b.Discard(t.Context(), u, ""); err == nil || !strings.Contains(err.Error(), "its first rows were decided already") {
+		t.Errorf("the error is %v", err)
+	}
+	if !strings.Contains(u.Hold.Sentence, "up to line 3 were decided") {
+		t.Errorf("held for %q", u.Hold.Sentence)
+	}
+	if err := b.Retry(t.Context(), upload.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.wantState(upload.ID, conversion.Decided)
+	b.check()
+}
