@@ -19,6 +19,14 @@ type Standstill struct {
 	Oldest  Millis // when the first of the uploads came
 }
 
+// Undelivered is a report that could not be sent, or not to somebody.
+type Undelivered struct {
+	Upload   int64
+	Revision int
+	Account  string
+	Why      string
+}
+
 // Paid is what an account's payouts have changed by in a stretch of time.
 type Paid struct {
 	Account       string

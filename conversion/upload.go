@@ -100,6 +100,17 @@ type ReportDue struct {
 	MadeAt Millis
 }
 
+// Posting is what became of a report for one recipient.
+type Posting struct {
+	Upload    int64
+	Revision  int
+	Recipient string
+	// Refusal is what the relay said against the recipient; "" if it took the report.
+	Refusal string
+	Letter  string // the Message-ID of the letter, which may tell several reports
+	At      Millis
+}
+
 // Workbook is the encoding of a file that was a workbook.
 const Workbook = "xlsx"
 

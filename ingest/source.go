@@ -98,6 +98,9 @@ type Mail struct {
 	Unread []string
 	// TrustRecipient is set if knowing the upload address is proof enough.
 	TrustRecipient bool
+	// Doubt is why nobody vouches for the sender, as the end of a sentence; "" if somebody
+	// does.
+	Doubt string
 	// Automatic is set if a program or a list sent the mail: it is read, but
 	// never answered.
 	Automatic bool

@@ -20,6 +20,7 @@ type Digest struct {
 	Activity    []conversion.Activity
 	Standstills []conversion.Standstill
 	Held        []conversion.Standstill // files that wait for somebody's decision
+	Undelivered []conversion.Undelivered
 	Paid        []conversion.Paid
 	Polls       []conversion.Poll
 	Alarms      []string // sentences on what needs a hand soon
@@ -118,6 +119,9 @@ func (v digestView) Headline() string {
 	if held > 0 {
 		parts = append(parts, conversion.Count(held, "file")+" held")
 	}
+	if n := len(v.Undelivered); n > 0 {
+		parts = append(parts, conversion.Count(n, "report")+" undelivered")
+	}
 	waiting := 0
 	for _, s := range v.Standstills {
 		waiting += s.Count
@@ -175,6 +179,13 @@ Files held (“calltally quarantine list” shows them)
   {{$.Account .Account}}: {{.Count}} since {{$.Clock .Oldest}}
 {{- end}}
 {{- end}}
+{{- if .Undelivered}}
+
+Reports that the relay took for nobody, or not for everybody
+{{- range .Undelivered}}
+  {{wrap 78 4 (printf "Upload %d of %s: %s" .Upload ($.Account .Account) .Why)}}
+{{- end}}
+{{- end}}
 {{- if .Paid}}
 
 Payouts changed by
@@ -216,6 +227,10 @@ var digestHTML = htmltemplate.Must(htmltemplate.New("digest").Parse(pageBegin + 
 {{- if .Held}}
 <tr><td style="padding:14px 28px 0 28px;"><div style="font-weight:600;">Files held (“calltally quarantine list” shows them)</div>
 {{- range .Held}}<div>{{$.Account .Account}}: {{.Count}} since {{$.Clock .Oldest}}</div>{{end}}</td></tr>
+{{- end}}
+{{- if .Undelivered}}
+<tr><td style="padding:14px 28px 0 28px;"><div style="font-weight:600;">Reports that the relay took for nobody, or not for everybody</div>
+{{- range .Undelivered}}<div style="border-left:4px solid #c0362c;background:#fdf3f2;padding:6px 12px;font-size:13px;">Upload {{.Upload}} of {{$.Account .Account}}: {{.Why}}</div>{{end}}</td></tr>
 {{- end}}
 {{- if .Paid}}
 <tr><td style="padding:14px 28px 0 28px;"><div style="font-weight:600;">Payouts changed by</div>

@@ -50,7 +50,9 @@ type Problem struct {
 
 // Letter is a report as a mail.
 type Letter struct {
-	To          []string
+	To []string
+	// Envelope are those whom it is sent to; nil for all of To.
+	Envelope    []string
 	Subject     string
 	MessageID   string // without angle brackets
 	InReplyTo   string
@@ -80,6 +82,18 @@ type Attachment struct {
 
 // MailSize is how many bytes the file has in a mail: four for every three.
 func (a *Attachment) MailSize() int64 { return a.Size / 3 * 4 }
+
+// Posted is what became of a letter for one of its recipients.
+type Posted struct {
+	To string
+	// Refusal is what the relay said against the recipient; nil if it took the letter. Later
+	// says that it may take it later.
+	Refusal error
+	Later   bool
+}
+
+// ErrRefused says that a relay takes a letter for nobody, however often it is sent.
+var ErrRefused = errors.New("the relay refuses the mail")
 
 // ErrTooLarge says that a relay doesn't take as large a mail.
 var ErrTooLarge = errors.New("the mail is larger than the relay takes")

@@ -1098,14 +1098,14 @@ func testReports(t *testing.T, open func(t *testing.T) *Store) {
 		s := open(t)
 		u := news(t, s, "a", 2_000)
 		must(t, s.MarkReplying(t.Context(), conversion.ReportDue{Upload: u.ID, Revision: 1}))
-		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 62_000))
+		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 62_000, false))
 		wantDue(t, s, 61_999)
 		wantDue(t, s, 62_000, fmt.Sprintf("%d/1/1", u.ID))
 		if err := s.MarkReplying(t.Context(), conversion.ReportDue{Upload: u.ID, Revision: 1}); !errors.Is(err, conversion.ErrTaken) {
 			t.Errorf("a try that another process has begun may be begun again: %v", err)
 		}
 		must(t, s.MarkReplying(t.Context(), conversion.ReportDue{Upload: u.ID, Revision: 1, Attempts: 1}))
-		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 180_000))
+		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 180_000, false))
 		wantDue(t, s, 180_000, fmt.Sprintf("%d/1/2", u.ID))
 		must(t, s.MarkReplied(t.Context(), u.ID, 1, 180_100))
 		wantDue(t, s, 1<<60)
@@ -1113,7 +1113,7 @@ func testReports(t *testing.T, open func(t *testing.T) *Store) {
 	t.Run("a report that failed for good is due no more", func(t *testing.T) {
 		s := open(t)
 		u := news(t, s, "a", 2_000)
-		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 0))
+		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 5_000, true))
 		wantDue(t, s, 1<<60)
 	})
 	t.Run("news while a report is due makes no second one", func(t *testing.T) {
@@ -1142,7 +1142,7 @@ func testReports(t *testing.T, open func(t *testing.T) *Store) {
 		again.From, again.Done, again.News, again.At = conversion.Decided, true, true, 3_000
 		must(t, settle(t.Context(), s, again))
 		wantDue(t, s, 3_000, fmt.Sprintf("%d/2/0", u.ID))
-		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 2_500))
+		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 2_500, false))
 		wantDue(t, s, 3_000, fmt.Sprintf("%d/2/0", u.ID))
 	})
 	t.Run("reports come in the order of their uploads, and each may be sent meanwhile", func(t *testing.T) {

@@ -77,6 +77,67 @@ func (s *Store) MarkReplying(ctx context.Context, due conversion.ReportDue) erro
 	})
 }
 
+// PutOff has reports be due later.
+func (s *Store) PutOff(ctx context.Context, reports []conversion.ReportDue, until conversion.Millis) error {
+	if len(reports) == 0 {
+		return nil
+	}
+	return s.inTx(ctx, "put reports off", func(tx *transaction) error {
+		for _, due := range reports {
+			if _, err := tx.ExecContext(ctx, "UPDATE report SET due_ms = $3 WHERE upload = $1 AND revision = $2 AND state = 'due'", due.Upload, due.Revision, int64(until)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Post notes what became of reports for some recipients.
+func (s *Store) Post(ctx context.Context, postings []conversion.Posting) error {
+	return s.inTx(ctx, "note recipients", func(tx *transaction) error {
+		for _, p := range postings {
+			state := "sent"
+			if p.Refusal != "" {
+				state = "refused"
+			}
+			_, err := tx.ExecContext(ctx, "INSERT INTO posting (upload, revision, recipient, state, letter, at_ms, said) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (upload, revision, recipient) DO NOTHING",
+				p.Upload, p.Revision, p.Recipient, state, p.Letter, int64(p.At), p.Refusal)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Postings lists what became of an upload's reports.
+func (s *Store) Postings(ctx context.Context, upload int64) ([]conversion.Posting, error) {
+	return collect(ctx, s.read, "list recipients", func(rows *sql.Rows) (p conversion.Posting, err error) {
+		err = rows.Scan(&p.Upload, &p.Revision, &p.Recipient, &p.Refusal, &p.Letter, &p.At)
+		return p, err
+	}, "SELECT upload, revision, recipient, said, letter, at_ms FROM posting WHERE upload = $1 ORDER BY revision, recipient", upload)
+}
+
+// LettersTo counts the letters on an account's reports that a recipient was sent after a
+// moment.
+func (s *Store) LettersTo(ctx context.Context, account, recipient string, after conversion.Millis) (letters int, err error) {
+	err = s.read.QueryRowContext(ctx, "SELECT COUNT(DISTINCT p.letter) FROM posting p JOIN upload u ON u.id = p.upload WHERE p.recipient = $1 AND p.at_ms > $2 AND p.state = 'sent' AND u.account = $3", recipient, int64(after), account).Scan(&letters)
+	if err != nil {
+		return 0, fmt.Errorf("count letters: %w", err)
+	}
+	return letters, nil
+}
+
+// Undelivered lists the reports that could not be sent at all, since a moment.
+func (s *Store) Undelivered(ctx context.Context, after conversion.Millis) ([]conversion.Undelivered, error) {
+	return collect(ctx, s.read, "list failed reports", func(rows *sql.Rows) (u conversion.Undelivered, err error) {
+		err = rows.Scan(&u.Upload, &u.Revision, &u.Account, &u.Why)
+		return u, err
+	}, `SELECT r.upload, r.revision, u.account, r.last_error FROM report r JOIN upload u ON u.id = r.upload WHERE r.state = 'failed' AND r.due_ms > $1
+		UNION ALL SELECT p.upload, p.revision, u.account, p.recipient || ': ' || p.said FROM posting p JOIN upload u ON u.id = p.upload JOIN report r ON r.upload = p.upload AND r.revision = p.revision WHERE p.state = 'refused' AND r.state <> 'failed' AND p.at_ms > $1
+		ORDER BY 1, 2`, int64(after))
+}
+
 // MarkReplied notes that a report was sent.
 func (s *Store) MarkReplied(ctx context.Context, upload int64, revision int, at conversion.Millis) error {
 	return s.inTx(ctx, "mark report sent", func(tx *transaction) error {
@@ -86,10 +147,10 @@ func (s *Store) MarkReplied(ctx context.Context, upload int64, revision int, at 
 }
 
 // MarkReplyFailed notes why a report could not be sent; it is due again at next,
-// or never if next is 0.
-func (s *Store) MarkReplyFailed(ctx context.Context, upload int64, revision int, why string, next conversion.Millis) error {
+// or, if it is given up, never: then that was when.
+func (s *Store) MarkReplyFailed(ctx context.Context, upload int64, revision int, why string, next conversion.Millis, givenUp bool) error {
 	state := "due"
-	if next == 0 {
+	if givenUp {
 		state = "failed"
 	}
 	return s.inTx(ctx, "mark report failed", func(tx *transaction) error {

@@ -97,8 +97,11 @@ func (w *Worker) Accept(ctx context.Context, d *ingest.Delivery) (*conversion.Up
 // take stores a delivery and sees whether it can be decided.
 func (w *Worker) take(ctx context.Context, d *ingest.Delivery) (*conversion.Upload, error) {
 	account, dry, refusal := w.accountOf(d)
+	var hold *conversion.Hold
 	if d.Refusal != nil {
 		refusal = d.Refusal
+	} else if refusal == nil {
+		hold = doubted(d.Mail)
 	}
 	name := cleanName(d.Name)
 	upload := &conversion.Upload{
@@ -116,6 +119,9 @@ func (w *Worker) take(ctx context.Context, d *ingest.Delivery) (*conversion.Uplo
 	if refusal != nil {
 		upload.State, upload.Refusal, upload.DecidedAt = conversion.Refused, refusal, upload.ReceivedAt
 	}
+	if hold != nil {
+		upload.State, upload.Hold = conversion.OnHold, hold
+	}
 	failpoint("accept-before-save")
 	upload, known, err := w.save(ctx, d, upload)
 	if err != nil {
@@ -125,6 +131,9 @@ func (w *Worker) take(ctx context.Context, d *ingest.Delivery) (*conversion.Uplo
 	log := w.Log.With("upload", upload.ID, "account", upload.Account)
 	if !known {
 		log.Info("upload received", "source", d.Source, "name", upload.Name, "bytes", upload.Size)
+		if hold != nil {
+			log.Warn("upload held", "code", hold.Code, "why", hold.Sentence)
+		}
 	}
 	if upload.State == conversion.Received && upload.Attempts == 0 { // else it is being decided, and may have been the end of us
 		if err := sheltered(func() error { return w.screen(ctx, upload, account) }); err != nil {
@@ -221,10 +230,18 @@ func (w *Worker) accountOf(d *ingest.Delivery) (account *conversion.Account, dry
 		return nil, false, conversion.Refuse(conversion.AccountUnknown, "No account has any of the addresses that the mail was sent to (%s). Send it to your own upload address.", strings.Join(d.Mail.Recipients, ", "))
 	case account == nil:
 		return nil, false, noAccount(d.Account)
-	case d.Mail != nil && !maySend(d.Mail, account):
-		return account, dry, conversion.Refuse(conversion.SenderNotAllowed, "%s may not send files for this account. Have the address added to the account's senders, or send from one that is.", cmp.Or(d.Mail.From, "A mail without one plain sender"))
+	case d.Mail != nil && d.Mail.From != "" && !maySend(d.Mail, account):
+		return account, dry, conversion.Refuse(conversion.SenderNotAllowed, "%s may not send files for this account. Have the address added to the account's senders, or send from one that is.", d.Mail.From)
 	}
 	return account, dry, nil
+}
+
+// doubted holds what nobody vouches for.
+func doubted(mail *ingest.Mail) *conversion.Hold {
+	if mail == nil || mail.Doubt == "" {
+		return nil
+	}
+	return &conversion.Hold{Code: conversion.SenderNotAuthenticated, Sentence: fmt.Sprintf("Nobody vouches that the mail comes from %s: %s. Nothing in it was applied.", cmp.Or(mail.From, "who it says"), mail.Doubt)}
 }
 
 func noAccount(id string) *conversion.Refusal {
@@ -261,7 +278,7 @@ func mailOrigin(mail *ingest.Mail, account *conversion.Account) conversion.MailO
 		return conversion.MailOrigin{}
 	}
 	origin := conversion.MailOrigin{From: mail.From, Subject: mail.Subject, MessageID: mail.MessageID, References: mail.References, Unread: mail.Unread}
-	if mail.TrustRecipient && !mail.Automatic && maySend(mail, account) {
+	if mail.Doubt == "" && !mail.Automatic && maySend(mail, account) {
 		origin.ReplyTo = mail.From
 	}
 	return origin

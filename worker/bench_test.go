@@ -469,7 +469,8 @@ func (b *bench) read(parts ...string) string {
 // refuse.
 type postbox struct {
 	mu      sync.Mutex
-	refuse  int // how many letters are still refused
+	says    map[string]error // against recipients; for good unless it begins with a 4
+	refuse  int              // how many letters are still refused
 	letters []letter
 }
 
@@ -481,30 +482,44 @@ type letter struct {
 	accepted bool
 }
 
+// posted is what a relay says that takes a letter for all but some.
+func (p *postbox) posted(l *report.Letter) (all []report.Posted) {
+	to := l.Envelope
+	if to == nil {
+		to = l.To
+	}
+	for _, address := range to {
+		one := report.Posted{To: address, Refusal: p.says[address]}
+		one.Later = one.Refusal != nil && strings.HasPrefix(one.Refusal.Error(), "4")
+		all = append(all, one)
+	}
+	return all
+}
+
 var errRelay = errors.New("451 the relay is busy")
 
-func (p *postbox) Send(_ context.Context, l *report.Letter) error {
+func (p *postbox) Send(_ context.Context, l *report.Letter) ([]report.Posted, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	sender := reply.Sender{From: mail.Address{Address: "uploads@calltally.example"}}
 	var raw bytes.Buffer
 	if err := sender.Write(&raw, l); err != nil {
-		return err
+		return nil, err
 	}
 	var files []string
 	for _, file := range l.Attachments {
 		var content strings.Builder
 		if err := file.Write(&content); err != nil {
-			return err
+			return nil, err
 		}
 		files = append(files, content.String())
 	}
 	p.refuse--
 	p.letters = append(p.letters, letter{l, raw.String(), files, p.refuse < 0})
 	if p.refuse >= 0 {
-		return errRelay
+		return nil, errRelay
 	}
-	return nil
+	return p.posted(l), nil
 }
 
 // pile is a source that hands out what lies on it, or fails.

@@ -48,10 +48,20 @@ func (w *Worker) SendDigest(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("digest: %w", err)
 	}
-	if err := w.Replier.Send(ctx, letter); err != nil {
+	posted, err := w.Replier.Send(ctx, letter)
+	var refused []error
+	for _, p := range posted {
+		if p.Refusal != nil {
+			refused = append(refused, fmt.Errorf("recipient %s: %w", p.To, p.Refusal))
+		}
+	}
+	if err = errors.Join(append(refused, err)...); err != nil && len(refused) == len(posted) {
 		return fmt.Errorf("send digest: %w", err)
 	}
-	w.Log.Info("digest sent", "recipients", len(letter.To))
+	if err != nil {
+		w.Log.Warn("digest not sent to everyone", "error", err)
+	}
+	w.Log.Info("digest sent", "recipients", len(posted)-len(refused))
 	return w.Store.MarkJobRan(ctx, digestJob, now)
 }
 
@@ -65,12 +75,13 @@ func (w *Worker) digest(ctx context.Context, from, to time.Time) (*report.Digest
 		d.Names[a.ID] = a.Name
 	}
 	since, until := conversion.MillisOf(from), conversion.MillisOf(to)
-	var failed [5]error
+	var failed [6]error
 	d.Activity, failed[0] = w.Store.Activity(ctx, since, until)
 	d.Standstills, failed[1] = w.Store.Standstills(ctx)
 	d.Paid, failed[2] = w.Store.PaidBetween(ctx, since, until)
 	d.Polls, failed[3] = w.polls(ctx)
 	d.Held, failed[4] = w.Store.Held(ctx)
+	d.Undelivered, failed[5] = w.Store.Undelivered(ctx, since)
 	return d, errors.Join(failed[:]...)
 }
 

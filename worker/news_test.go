@@ -20,6 +20,13 @@ type forgetful struct {
 
 var errNoted = errors.New("disk I/O error")
 
+func (s *forgetful) Post(ctx context.Context, postings []conversion.Posting) error {
+	if s.lost {
+		return errNoted
+	}
+	return s.Store.Post(ctx, postings)
+}
+
 func (s *forgetful) MarkReplied(ctx context.Context, upload int64, revision int, at conversion.Millis) error {
 	if s.lost {
 		return errNoted
@@ -27,11 +34,11 @@ func (s *forgetful) MarkReplied(ctx context.Context, upload int64, revision int,
 	return s.Store.MarkReplied(ctx, upload, revision, at)
 }
 
-func (s *forgetful) MarkReplyFailed(ctx context.Context, upload int64, revision int, why string, next conversion.Millis) error {
+func (s *forgetful) MarkReplyFailed(ctx context.Context, upload int64, revision int, why string, next conversion.Millis, givenUp bool) error {
 	if s.lost {
 		return errNoted
 	}
-	return s.Store.MarkReplyFailed(ctx, upload, revision, why, next)
+	return s.Store.MarkReplyFailed(ctx, upload, revision, why, next, givenUp)
 }
 
 // A letter that may have gone out is never sent again with other words: what is

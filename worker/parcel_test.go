@@ -175,11 +175,11 @@ type narrow struct {
 	most int64
 }
 
-func (n narrow) Send(ctx context.Context, l *report.Letter) error {
+func (n narrow) Send(ctx context.Context, l *report.Letter) ([]report.Posted, error) {
 	files := *l
 	files.Text, files.HTML = "", ""
 	if n.most > 0 && files.Size() > n.most {
-		return report.ErrTooLarge
+		return nil, report.ErrTooLarge
 	}
 	return n.Replier.Send(ctx, l)
 }

@@ -29,21 +29,20 @@ func (w *Worker) ReplyAll(ctx context.Context) error {
 			return !errors.Is(err, conversion.ErrTaken), err // another process sends one of them
 		},
 	}
-	var bundled bundles
+	var mailed mailbag
 	err := reply.close(w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
 		upload, err := w.Store.Upload(ctx, due.Upload)
 		if err != nil {
 			return err
 		}
-		mailed := w.Replier != nil && len(w.recipients(upload)) > 0
-		if mailed && upload.Bundle != "" {
-			bundled.add(upload, due)
+		if to := w.recipients(upload); w.Replier != nil && len(to) > 0 {
+			mailed.add(upload, to[0], due)
 		} else {
-			reply.add(due, mailed || upload.Size > ingest.SmallFile)
+			reply.add(due, upload.Size > ingest.SmallFile)
 		}
 		return ctx.Err()
 	}))
-	return errors.Join(err, w.replyBundles(ctx, bundled))
+	return errors.Join(err, w.mailAll(ctx, mailed))
 }
 
 // shelveAll puts reports that nobody is mailed on their shelves, a few at a time. They are
@@ -89,7 +88,11 @@ func (w *Worker) replied(ctx context.Context, err error, together ...conversion.
 	}
 	failures := []error{fmt.Errorf("report on upload %d: %w", together[0].Upload, err)}
 	for _, due := range together {
-		failures = append(failures, w.Store.MarkReplyFailed(ctx, due.Upload, due.Revision, err.Error(), w.nextTry(due.Attempts)))
+		next, givenUp := w.nextTry(due.Attempts)
+		if givenUp = givenUp || errors.Is(err, report.ErrRefused); givenUp {
+			next = w.now()
+		}
+		failures = append(failures, w.Store.MarkReplyFailed(ctx, due.Upload, due.Revision, err.Error(), next, givenUp))
 	}
 	return errors.Join(failures...)
 }
@@ -98,13 +101,10 @@ func (w *Worker) replied(ctx context.Context, err error, together ...conversion.
 // minute to six hours, over about five days.
 const mostSendings = 28
 
-// nextTry is when a report is tried again; 0 if it no longer is.
-func (w *Worker) nextTry(attempts int) conversion.Millis {
-	if attempts+1 >= mostSendings {
-		return 0
-	}
+// nextTry is when a report is tried again, unless it is given up.
+func (w *Worker) nextTry(attempts int) (at conversion.Millis, givenUp bool) {
 	pause := min(time.Minute<<min(attempts, 9), 6*time.Hour)
-	return conversion.MillisOf(w.Now().Add(pause))
+	return conversion.MillisOf(w.Now().Add(pause)), attempts+1 >= mostSendings
 }
 
 // reply sends reports that are told together: each to its source's shelf, and all by one
@@ -147,25 +147,16 @@ func (w *Worker) tell(ctx context.Context, together ...conversion.ReportDue) err
 	}
 	failpoint("reply-before-send")
 	if to := w.recipients(all[0].Report.Upload); w.Replier != nil && len(to) > 0 {
-		limits := w.Mail.orDefault()
-		err := w.mail(ctx, all, to, together[0].MadeAt, limits)
-		if errors.Is(err, report.ErrTooLarge) {
-			limits.Most = 0 // nothing is attached: the relay takes less than most do
-			err = w.mail(ctx, all, to, together[0].MadeAt, limits)
-		}
-		if err != nil {
+		if err := w.post(ctx, all, to, together); err != nil {
 			return err
-		}
-		for _, due := range together {
-			w.Log.Info("report sent", "upload", due.Upload, "account", all[0].Report.Upload.Account, "revision", due.Revision, "recipients", len(to))
 		}
 	}
 	failpoint("reply-after-send")
 	return nil
 }
 
-// mail mails reports.
-func (w *Worker) mail(ctx context.Context, all []*Told, to []string, madeAt conversion.Millis, limits MailLimits) (err error) {
+// mail mails reports to some of those whom they are for.
+func (w *Worker) mail(ctx context.Context, all []*Told, to, envelope []string, madeAt conversion.Millis, limits MailLimits) (posted []report.Posted, err error) {
 	names := report.Names{}
 	for _, told := range all {
 		told.TellApart(names)
@@ -180,14 +171,15 @@ func (w *Worker) mail(ctx context.Context, all []*Told, to []string, madeAt conv
 	for _, told := range all {
 		p, err := w.parcel(ctx, told, limits.Gzip, &left)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		parcels = append(parcels, p)
 	}
 	letter, err := w.letter(all, to, madeAt, parcels)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	letter.Envelope = envelope
 	return w.Replier.Send(ctx, letter)
 }
 
@@ -293,7 +285,8 @@ func (w *Worker) letter(all []*Told, to []string, madeAt conversion.Millis, parc
 		Date: madeAt.Time(), Upload: upload.ID, Revision: lead.Revision,
 		MessageID: w.messageID(all),
 	}
-	if origin := upload.Mail; origin.MessageID != "" {
+	oneMail := !slices.ContainsFunc(reports, func(r *report.Report) bool { return r.Upload.Mail.MessageID != upload.Mail.MessageID })
+	if origin := upload.Mail; origin.MessageID != "" && oneMail {
 		if origin.Subject != "" {
 			l.Subject = "Re: " + strings.TrimSpace(strings.TrimPrefix(origin.Subject, "Re:"))
 		}

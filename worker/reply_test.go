@@ -51,7 +51,7 @@ func TestWhoIsAnswered(t *testing.T) {
 		to      []string
 	}{
 		{"the sender, if allowed and vouched for, and report_to", func(*conversion.Account) {}, func(*ingest.Delivery) {}, []string{"jo@acme.example", "ops@acme.example"}},
-		{"report_to alone, if the mailbox doesn't vouch", func(*conversion.Account) {}, func(d *ingest.Delivery) { d.Mail.TrustRecipient = false }, []string{"ops@acme.example"}},
+		{"report_to alone, if nobody vouches for the sender", func(*conversion.Account) {}, func(d *ingest.Delivery) { d.Mail.Doubt = "there is no proof" }, []string{"ops@acme.example"}},
 		{"report_to alone, if a program sent the mail", func(*conversion.Account) {}, func(d *ingest.Delivery) { d.Mail.Automatic = true }, []string{"ops@acme.example"}},
 		{"report_to alone, if the sender isn't allowed", func(*conversion.Account) {}, func(d *ingest.Delivery) { d.Mail.From = "eve@evil.example" }, []string{"ops@acme.example"}},
 		{"any sender, if there is no list and the address is proof", func(a *conversion.Account) { a.Senders = nil }, func(d *ingest.Delivery) { d.Mail.From = "jo@home.example" }, []string{"jo@home.example", "ops@acme.example"}},

@@ -149,7 +149,9 @@ func (d *diary) MarkJobRan(_ context.Context, name string, at time.Time) error {
 	return nil
 }
 
-func (d *diary) UploadsToDecide(context.Context, conversion.Millis, func(*conversion.Upload) error) error { return nil }
+func (d *diary) UploadsToDecide(context.Context, conversion.Millis, func(*conversion.Upload) error) error {
+	return nil
+}
 
 func (d *diary) ReportsDue(context.Context, conversion.Millis, func(conversion.ReportDue) error) error {
 	return nil

@@ -51,7 +51,12 @@ type Store interface {
 	ReportsDue(ctx context.Context, now conversion.Millis, each func(conversion.ReportDue) error) error
 	MarkReplying(ctx context.Context, due conversion.ReportDue) error
 	MarkReplied(ctx context.Context, upload int64, revision int, at conversion.Millis) error
-	MarkReplyFailed(ctx context.Context, upload int64, revision int, why string, next conversion.Millis) error
+	MarkReplyFailed(ctx context.Context, upload int64, revision int, why string, next conversion.Millis, givenUp bool) error
+	PutOff(ctx context.Context, reports []conversion.ReportDue, until conversion.Millis) error
+	Post(ctx context.Context, postings []conversion.Posting) error
+	Postings(ctx context.Context, upload int64) ([]conversion.Posting, error)
+	LettersTo(ctx context.Context, account, recipient string, after conversion.Millis) (letters int, err error)
+	Undelivered(ctx context.Context, after conversion.Millis) ([]conversion.Undelivered, error)
 
 	Activity(ctx context.Context, from, to conversion.Millis) ([]conversion.Activity, error)
 	Standstills(ctx context.Context) ([]conversion.Standstill, error)
@@ -67,9 +72,10 @@ type Store interface {
 	Outage(err error) bool
 }
 
-// Replier sends a report as a mail.
+// Replier sends a report as a mail, and says what became of it for each recipient; an error,
+// that nobody has it, or that it isn't known.
 type Replier interface {
-	Send(ctx context.Context, letter *report.Letter) error
+	Send(ctx context.Context, letter *report.Letter) ([]report.Posted, error)
 }
 
 // Plan is a source and how often to look at it.
@@ -97,7 +103,10 @@ type Worker struct {
 	MailDomain string
 	// Mail says what of a report's files is mailed; ResultsFolder is where those are packed
 	// and the others left.
-	Mail          MailLimits
+	Mail MailLimits
+	// LettersAnHour is how many letters on an account's reports one recipient is sent in an
+	// hour: what is beyond that is told in one letter; 0 = as many as there are.
+	LettersAnHour int
 	ResultsFolder string
 	// DigestTo are told every night what came; Zone is whose clock they go by.
 	DigestTo []string
@@ -124,7 +133,7 @@ type Worker struct {
 func (w *Worker) On(store Store) *Worker {
 	small, _ := w.surveys()
 	return &Worker{
-		Store: store, Together: within(store), Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain, Mail: w.Mail, ResultsFolder: w.ResultsFolder, DigestTo: w.DigestTo, Zone: w.Zone,
+		Store: store, Together: within(store), Accounts: w.Accounts, Plans: w.Plans, Jobs: w.Jobs, Replier: w.Replier, MailDomain: w.MailDomain, Mail: w.Mail, LettersAnHour: w.LettersAnHour, ResultsFolder: w.ResultsFolder, DigestTo: w.DigestTo, Zone: w.Zone,
 		Limits: w.Limits, Attempts: w.Attempts, ChunkRows: w.ChunkRows, ReadRows: w.ReadRows, Now: w.Now, Log: w.Log, Progress: w.Progress, small: small,
 	}
 }

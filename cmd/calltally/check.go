@@ -92,6 +92,9 @@ func (a *app) checkAll(ctx context.Context) []checked {
 		}:
 			all = append(all, try("source "+settings.Name, cmp.Or(settings.URL, settings.Path), func() (string, error) { return source.Probe(ctx) }))
 		}
+		if settings.AuthservID != "" {
+			all = append(all, try("senders of "+settings.Name, settings.AuthservID, func() (string, error) { return a.forge(ctx, i) }))
+		}
 	}
 	if prober, ok := a.worker.Replier.(interface {
 		Probe(context.Context) (string, error)

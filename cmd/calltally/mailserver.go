@@ -3,9 +3,11 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-message/mail"
@@ -21,6 +23,18 @@ type repliesConfig struct {
 	CAFile       string `yaml:"ca_file"`
 	From         string `yaml:"from"`
 	Results      string `yaml:"results"`
+	// LettersAnHour is how many letters a recipient has in an hour; 20 if it isn't set, and 0
+	// for as many as there are.
+	LettersAnHour *int `yaml:"letters_an_hour"`
+}
+
+const usualLettersAnHour = 20
+
+func (r *repliesConfig) lettersAnHour() int {
+	if r.LettersAnHour == nil {
+		return usualLettersAnHour
+	}
+	return *r.LettersAnHour
 }
 
 // mailServer is a mail server's address, from a URL such as
@@ -108,11 +122,46 @@ func loopback(host string) bool {
 }
 
 func (c *config) checkReplies() error {
-	_, err := c.sender()
-	if err != nil {
+	if _, err := c.sender(); err != nil {
 		return c.at(err)
 	}
-	return nil
+	if c.Replies != nil && c.Replies.lettersAnHour() < 0 {
+		return c.at(faultAt("$.replies.letters_an_hour", "letters_an_hour can't be less than nothing; 0 means as many as there are"))
+	}
+	return c.checkCircles()
+}
+
+// checkCircles refuses reports to addresses that files come to: they would come back.
+func (c *config) checkCircles() error {
+	uploads := map[string]string{}
+	for _, a := range c.Accounts {
+		for _, address := range slices.Concat(a.Addresses, a.DryRunAddresses) {
+			uploads[strings.ToLower(address)] = "an upload address of account " + a.ID
+		}
+	}
+	for i := range c.Sources {
+		s := &c.Sources[i]
+		if at, err := url.Parse(s.URL); err == nil && s.Kind == kindIMAP && at.User != nil {
+			uploads[strings.ToLower(at.User.Username())] = "the mailbox of source " + s.Name
+		}
+	}
+	refuse := func(at string, to []string) error {
+		for i, address := range to {
+			if what := uploads[strings.ToLower(address)]; what != "" {
+				return c.at(faultAt(fmt.Sprintf("%s[%d]", at, i), "%s is %s: reports sent there would come back as uploads; name another address", address, what))
+			}
+		}
+		return nil
+	}
+	for i, a := range c.Accounts {
+		if err := refuse(fmt.Sprintf("$.accounts[%d].report_to", i), a.ReportTo); err != nil {
+			return err
+		}
+	}
+	if c.Reconcile == nil {
+		return nil
+	}
+	return refuse("$.reconcile.digest_to", c.Reconcile.DigestTo)
 }
 
 // sender makes what sends reports; nil if no relay is configured.

@@ -198,6 +198,21 @@ func (b *inbox) count(folder string) int {
 	return int(*data.NumMessages)
 }
 
+// append puts a mail into the inbox as it is.
+func (b *inbox) append(t *testing.T, raw string) {
+	t.Helper()
+	adding := b.client.Append("INBOX", int64(len(raw)), nil)
+	if _, err := adding.Write([]byte(raw)); err != nil {
+		t.Fatal(err)
+	}
+	if err := adding.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := adding.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func nextAnswer(t *testing.T, b *inbox) *answer {
 	t.Helper()
 	raw, err := b.next(t.Context())
@@ -669,5 +684,83 @@ func TestRigLateCallsAreToldInTheThread(t *testing.T) {
 	}
 	if again := nextAnswer(t, sender); !strings.HasPrefix(again.subject, "Digest of ") {
 		t.Errorf("without news, %q was sent", again.subject)
+	}
+}
+
+// A mailbox that asks its server about senders takes what the server vouches for, and holds
+// the rest; the sender of what is held is never answered.
+func TestRigSendersThatNobodyVouchesFor(t *testing.T) {
+	p := newParties(t)
+	c := configOf(t, strings.Replace(p.settings(secureIMAP, ""), "trust: recipient", "authserv_id: mx.rig.test", 1))
+	app := startApp(t, c)
+	importTestCalls(t, app, 9)
+	box := p.open(t, p.uploads)
+	mail := func(subject, header, from string) {
+		t.Helper()
+		box.append(t, header+fmt.Sprintf("From: %s\r\nTo: %s\r\nSubject: %s\r\nMessage-ID: <%s@rig.test>\r\nMIME-Version: 1.0\r\nContent-Type: text/csv; name=orders.csv\r\nContent-Disposition: attachment; filename=%s.csv\r\n\r\n%s",
+			from, p.address, subject, subject, subject, testUpload(1, 1)))
+	}
+	pass := "Authentication-Results: mx.rig.test; dmarc=pass header.from=rig.test\r\n"
+	mail("vouched", pass, p.sender)
+	mail("nothing", "", p.sender)
+	mail("forged-below", "Authentication-Results: mx.rig.test; dmarc=fail header.from=rig.test\r\n"+pass, p.sender)
+	mail("other-server", "Authentication-Results: mx.evil.example; dmarc=pass header.from=rig.test\r\n", p.sender)
+	mail("two-senders", pass+"From: <eve@evil.example>\r\n", p.sender)
+	mail("not-allowed", pass, "eve@rig.test")
+	if err := app.worker.RunOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"vouched": "decided", "nothing": "held sender_not_authenticated", "forged-below": "held sender_not_authenticated", "other-server": "held sender_not_authenticated",
+		"two-senders": "held sender_not_authenticated", "not-allowed": "refused sender_not_allowed",
+	}
+	err := app.store.ListUploads(t.Context(), "", 0, func(u *conversion.Upload) error {
+		got := string(u.State)
+		if u.Hold != nil {
+			got += " " + string(u.Hold.Code)
+		}
+		if u.Refusal != nil {
+			got += " " + string(u.Refusal.Code)
+		}
+		if subject := strings.TrimSuffix(u.Name, ".csv"); want[subject] != got {
+			t.Errorf("%s is %s, want %s", subject, got, want[subject])
+		}
+		if (u.Mail.ReplyTo != "") != (u.Name == "vouched.csv") {
+			t.Errorf("%s answers %q", u.Name, u.Mail.ReplyTo)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The check mails itself a forged header: by smtps the server takes it out, by submission it
+// doesn't.
+func TestRigACheckForgesAHeader(t *testing.T) {
+	for relay, believed := range map[string]bool{rig.SMTPS: false, rig.Submission: true} {
+		p := newParties(t)
+		settings := strings.Replace(p.settings(secureIMAP, ""), "trust: recipient", "authserv_id: mx.rig.test", 1)
+		if believed {
+			settings = strings.Replace(settings, "smtps://", "smtp://", 1)
+			settings = strings.Replace(settings, "@"+rig.SMTPS, "@"+rig.Submission, 1)
+		}
+		app := startApp(t, configOf(t, settings))
+		found := false
+		for _, one := range app.checkAll(t.Context()) {
+			if one.Name != "senders of uploads" {
+				continue
+			}
+			found = true
+			if one.OK == believed || !strings.Contains(one.Answer, map[bool]string{true: "it would have been believed", false: "a forged header was taken out"}[believed]) {
+				t.Errorf("by %s: %v, %s", relay, one.OK, one.Answer)
+			}
+		}
+		if !found {
+			t.Error("nothing was forged")
+		}
+		if box := p.open(t, p.uploads); box.count("INBOX") != 0 {
+			t.Error("the check's mail was left in the mailbox")
+		}
 	}
 }

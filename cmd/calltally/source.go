@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -32,6 +33,7 @@ type sourceConfig struct {
 	Takes        string `yaml:"takes"`
 	Dialect      string `yaml:"dialect"`
 	Trust        string `yaml:"trust"`
+	AuthservID   string `yaml:"authserv_id"`
 	Idle         *bool  `yaml:"idle"`
 	Every        string `yaml:"every"`
 	Settle       string `yaml:"settle"`
@@ -118,8 +120,13 @@ func (c *config) checkSource(s *sourceConfig, at string) error {
 	}
 	switch s.Kind {
 	case kindIMAP:
-		if s.Trust != "" && s.Trust != "recipient" {
-			return faultAt(at+".trust", "%q is not recipient, the only way to trust senders so far", s.Trust)
+		switch {
+		case s.Trust != "" && s.Trust != "recipient":
+			return faultAt(at+".trust", "%q is not recipient, which takes knowing an upload address as proof of the sender; leave it out to believe the mail server (authserv_id) and signatures only", s.Trust)
+		case s.Trust != "" && s.AuthservID != "":
+			return faultAt(at+".authserv_id", "with trust: recipient, nobody is asked about senders; take one of the two out")
+		case strings.ContainsAny(s.AuthservID, " \t;\"()"):
+			return faultAt(at+".authserv_id", "%q is not the name that a mail server signs Authentication-Results with, such as mx.mail.example; or none, if it writes no name", s.AuthservID)
 		}
 		_, err := c.mailServer(s.mail(at))
 		return err
@@ -161,7 +168,7 @@ func (s *sourceConfig) takes() conversion.Takes {
 // keysOf lists the settings that mean something for the sources of some kinds only.
 var keysOf = map[string][]string{
 	"url": {kindIMAP, kindSFTP}, "password": {kindIMAP, kindSFTP}, "password_file": {kindIMAP, kindSFTP},
-	"grant": {kindIMAP}, "ca_file": {kindIMAP}, "folder": {kindIMAP}, "trust": {kindIMAP}, "idle": {kindIMAP}, "max_bytes": {kindIMAP},
+	"grant": {kindIMAP}, "ca_file": {kindIMAP}, "folder": {kindIMAP}, "trust": {kindIMAP}, "authserv_id": {kindIMAP}, "idle": {kindIMAP}, "max_bytes": {kindIMAP},
 	"token": {kindHTTP}, "token_file": {kindHTTP},
 	"path":   {kindFolder},
 	"settle": {kindFolder, kindSFTP}, "done": {kindFolder, kindSFTP}, "leave": {kindFolder, kindSFTP},
@@ -248,7 +255,8 @@ func (c *config) mailbox(s *sourceConfig, at string, log *slog.Logger) (*mailbox
 	}
 	box := &mailbox.Mailbox{
 		Label: s.Name, Folder: cmp.Or(s.Folder, "INBOX"), Account: s.Account, Takes: s.takes(), Dialect: s.Dialect,
-		TrustRecipient: s.Trust == "recipient", MaxBytes: 70 << 20, Idle: s.Idle == nil || *s.Idle, Log: log,
+		Vouchers: mailbox.Vouchers{Recipient: s.Trust == "recipient", Server: s.AuthservID, LookupTXT: net.DefaultResolver.LookupTXT},
+		MaxBytes: 70 << 20, Idle: s.Idle == nil || *s.Idle, Log: log,
 		Server: mailbox.Server{Address: server.address, TLS: server.tls, StartTLS: !server.secure, Plain: server.plain, User: server.user, Password: server.password, Login: server.login},
 	}
 	if s.MaxBytes > 0 {

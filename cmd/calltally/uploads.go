@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"calltally/conversion"
+	"calltally/report"
 )
 
 type uploadsCommand struct {
@@ -116,5 +117,24 @@ func (c *uploadsShowCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
-	return g.showDerived(app.worker, upload, c.Results, upload.DryRun)
+	if err := g.showDerived(app.worker, upload, c.Results, upload.DryRun); err != nil || g.JSON {
+		return err
+	}
+	return g.listPostings(app, upload.ID)
+}
+
+// listPostings lists to whom reports on an upload were mailed, and who was refused.
+func (g *globals) listPostings(app *app, upload int64) error {
+	postings, err := app.store.Postings(g.ctx, upload)
+	if len(postings) > 0 {
+		fmt.Fprintln(g.stdout)
+	}
+	for _, p := range postings {
+		said := fmt.Sprintf("Report %d was mailed to %s, %s UTC.", p.Revision, p.Recipient, shortTime(p.At))
+		if p.Refusal != "" {
+			said = fmt.Sprintf("Report %d was refused for %s, %s UTC: %s", p.Revision, p.Recipient, shortTime(p.At), p.Refusal)
+		}
+		fmt.Fprintln(g.stdout, report.Wrap(78, 2, said))
+	}
+	return err
 }

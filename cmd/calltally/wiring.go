@@ -50,8 +50,7 @@ func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
 		w.Alarms = c.alarms
 	}
 	if sender != nil {
-		sender.Log = log
-		w.Replier, w.ResultsFolder = sender, c.resultsFolder()
+		w.Replier, w.ResultsFolder, w.LettersAnHour = sender, c.resultsFolder(), c.Replies.lettersAnHour()
 		_, w.MailDomain, _ = strings.Cut(sender.From.Address, "@")
 	}
 	if schedule, err := c.schedule(); err != nil {

@@ -32,8 +32,8 @@ type Mailbox struct {
 	Account string // the account of every mail; "" to tell by the recipient
 	Takes   conversion.Takes
 	Dialect string
-	// TrustRecipient takes a mail's upload address as proof of its sender.
-	TrustRecipient bool
+	// Vouchers are who is believed about a mail's sender.
+	Vouchers Vouchers
 	// MaxBytes is the largest mail that is fetched.
 	MaxBytes int64
 	// Idle asks the server to wake us.
@@ -42,7 +42,7 @@ type Mailbox struct {
 
 	mu       sync.Mutex
 	conn     *conn
-	suspects map[imap.UID]bool
+	suspects map[imap.UID]int       // how often a mail could not be had
 	toFile   map[string]imap.UIDSet // mails that are done, by the folder that they go to
 }
 
@@ -108,7 +108,7 @@ func (m *Mailbox) deliverAll(ctx context.Context, c *conn, batch []imap.UID, yie
 			}
 			return nil
 		}
-		if !yield(nil, fmt.Errorf("mail %d: %w", uid, err)) || !refusedByServer(err) {
+		if !yield(nil, fmt.Errorf("mail %d: %w", uid, err)) || !refusedByServer(err) && !errors.Is(err, errUnsure) {
 			m.drop()
 			return nil
 		}
@@ -135,9 +135,16 @@ func (m *Mailbox) suspect(uid imap.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.suspects == nil {
-		m.suspects = map[imap.UID]bool{}
+		m.suspects = map[imap.UID]int{}
 	}
-	m.suspects[uid] = true
+	m.suspects[uid]++
+}
+
+// suspected is how often a mail could not be had.
+func (m *Mailbox) suspected(uid imap.UID) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.suspects[uid]
 }
 
 func (m *Mailbox) suspectsLast(uids []imap.UID) []imap.UID {
@@ -145,9 +152,9 @@ func (m *Mailbox) suspectsLast(uids []imap.UID) []imap.UID {
 	defer m.mu.Unlock()
 	slices.SortStableFunc(uids, func(a, b imap.UID) int {
 		switch {
-		case m.suspects[a] == m.suspects[b]:
+		case (m.suspects[a] > 0) == (m.suspects[b] > 0):
 			return cmp.Compare(a, b)
-		case m.suspects[a]:
+		case m.suspects[a] > 0:
 			return 1
 		}
 		return -1
@@ -159,7 +166,7 @@ func (m *Mailbox) suspectsLast(uids []imap.UID) []imap.UID {
 func (m *Mailbox) unsuspected(uids []imap.UID) []imap.UID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(uids), func(uid imap.UID) bool { return m.suspects[uid] })
+	return slices.DeleteFunc(slices.Clone(uids), func(uid imap.UID) bool { return m.suspects[uid] > 0 })
 }
 
 // deliver yields what is in one mail; raw are its bytes, nil if it must be fetched. An error
@@ -167,7 +174,7 @@ func (m *Mailbox) unsuspected(uids []imap.UID) []imap.UID {
 func (m *Mailbox) deliver(ctx context.Context, c *conn, uid imap.UID, raw []byte, yield func(*ingest.Delivery, error) bool) (more bool, err error) {
 	if raw != nil {
 		sum := sha256.Sum256(raw)
-		return m.yieldMail(c, uid, bytes.NewReader(raw), mailDigest(sum[:]), nil, yield)
+		return m.yieldMail(ctx, c, uid, bytes.NewReader(raw), mailDigest(sum[:]), nil, yield)
 	}
 	spool, err := os.MkdirTemp("", "calltally-mail-")
 	if err != nil {
@@ -191,7 +198,7 @@ func (m *Mailbox) deliver(ctx context.Context, c *conn, uid imap.UID, raw []byte
 		return true, fmt.Errorf("read spooled mail: %w", err)
 	}
 	defer in.Close()
-	if more, err = m.yieldMail(c, uid, in, fetched.digest, large, yield); err != nil {
+	if more, err = m.yieldMail(ctx, c, uid, in, fetched.digest, large, yield); err != nil {
 		return more, err
 	}
 	return more, m.putAway(ctx, c)
@@ -199,7 +206,7 @@ func (m *Mailbox) deliver(ctx context.Context, c *conn, uid imap.UID, raw []byte
 
 // yieldMail takes a mail apart and yields its files; large is why its body was not fetched.
 // It is put away once all of them are ours.
-func (m *Mailbox) yieldMail(c *conn, uid imap.UID, in io.ReadSeeker, digest string, large *conversion.Refusal, yield func(*ingest.Delivery, error) bool) (more bool, err error) {
+func (m *Mailbox) yieldMail(ctx context.Context, c *conn, uid imap.UID, in io.ReadSeeker, digest string, large *conversion.Refusal, yield func(*ingest.Delivery, error) bool) (more bool, err error) {
 	message, err := takeApart(in)
 	if err != nil {
 		return true, err
@@ -209,6 +216,14 @@ func (m *Mailbox) yieldMail(c *conn, uid imap.UID, in io.ReadSeeker, digest stri
 		m.Log.Info("mail not read", "source", m.Label, "uid", uid, "why", why)
 		m.done(c, uid, processedFolder)
 		return true, nil
+	}
+	message.mail.TrustRecipient = m.Vouchers.Recipient
+	message.mail.Doubt, err = m.Vouchers.doubt(ctx, message.head, message.mail.From, in)
+	switch {
+	case errors.Is(err, errUnsure) && m.suspected(uid) >= mostLookups:
+		message.mail.Doubt = err.Error()
+	case err != nil:
+		return true, err
 	}
 	if large != nil {
 		w := &walker{}
@@ -223,7 +238,6 @@ func (m *Mailbox) yieldMail(c *conn, uid imap.UID, in io.ReadSeeker, digest stri
 // yieldFiles yields a mail's files. Small ones may be acknowledged after more were yielded.
 func (m *Mailbox) yieldFiles(c *conn, uid imap.UID, digest string, message *letter, yield func(*ingest.Delivery, error) bool) (more bool) {
 	acknowledged, refused := 0, 0
-	message.mail.TrustRecipient = m.TrustRecipient
 	small := !slices.ContainsFunc(message.files, func(f file) bool { return f.copy.Size > ingest.SmallFile })
 	for i, f := range message.files {
 		more = yield(&ingest.Delivery{
@@ -384,6 +398,10 @@ func (m *Mailbox) Probe(ctx context.Context) (string, error) {
 	}
 	return fmt.Sprintf("%s: %s to process; files mail by %s; %s", m.Folder, conversion.Count(len(uids), "mail"), ways, idle), nil
 }
+
+// mostLookups is how many times a mail is looked at whose signature's key can't be looked up,
+// before nobody vouches for its sender.
+const mostLookups = 10
 
 const (
 	fetchTimeout = 30 * time.Minute // for a whole mail

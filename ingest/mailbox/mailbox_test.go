@@ -113,7 +113,7 @@ func TestDeliveryTellsWhereItCameFrom(t *testing.T) {
 	s := newServer(t, imap.CapMove)
 	s.put(t, "INBOX", "Delivered-To: uploads+acme@tally.example\r\n"+mixed(attached("text/csv", "orders.csv", orders), attached("text/csv", "sales.csv", sales)))
 	m := mailboxOf(t, s.address)
-	m.Account, m.Takes, m.Dialect, m.TrustRecipient = "23", conversion.TakesCalls, "plain", true
+	m.Account, m.Takes, m.Dialect, m.Vouchers.Recipient = "23", conversion.TakesCalls, "plain", true
 	deliveries := mustPoll(t, m)
 	wantNames(t, deliveries, "orders.csv", "sales.csv")
 	for i, d := range deliveries {

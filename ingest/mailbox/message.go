@@ -29,6 +29,7 @@ const (
 
 // letter is a mail taken apart.
 type letter struct {
+	head  message.Header
 	mail  ingest.Mail
 	files []file
 	skip  string // why the mail is not read at all; "" if it is
@@ -65,7 +66,7 @@ func takeApart(in io.ReadSeeker) (*letter, error) {
 
 func (w *walker) takeApart(in io.ReadSeeker) (*letter, error) {
 	head, err := textproto.ReadHeader(bufio.NewReader(io.LimitReader(in, maxHeader)))
-	m := &letter{mail: readMail(headerOf(head))}
+	m := &letter{head: headerOf(head), mail: readMail(headerOf(head))}
 	m.skip = skipped(headerOf(head))
 	if m.skip != "" {
 		return m, nil

@@ -1,10 +1,9 @@
 package reply_test
 
 import (
-	"bytes"
 	"errors"
+	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -13,11 +12,13 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"calltally/report"
+	"calltally/report/reply"
 )
 
 // relay is a mail relay that refuses some recipients.
 type relay struct {
 	refused map[string]int // address → SMTP code
+	after   int            // what it says against each mail that it has read; 0 to take it
 	taken   [][]string     // recipients of each mail that it took
 }
 
@@ -42,72 +43,100 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 
 func (s *session) Data(r io.Reader) error {
 	_, err := io.Copy(io.Discard, r)
+	if s.relay.after != 0 {
+		return &smtp.SMTPError{Code: s.relay.after, Message: "not this one"}
+	}
 	s.relay.taken = append(s.relay.taken, s.to)
 	return err
 }
 
-// A recipient who is refused for good keeps the report from nobody else; one who
-// is put off has it tried again for all.
+// listen has a relay answer, and returns who sends by it.
+func (r *relay) listen(t *testing.T, most int64) *reply.Sender {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := smtp.NewServer(r)
+	server.MaxMessageBytes = most
+	go server.Serve(listener) //nolint:errcheck // it ends with the test
+	t.Cleanup(func() { server.Close() })
+	s := sender()
+	s.Address, s.Plain, s.Hello = listener.Addr().String(), true, "localhost"
+	return s
+}
+
+// A recipient who is refused, for good or for now, keeps the report from nobody else.
 func TestRecipientsThatAreRefused(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		refused map[string]int
+		posted  string
 		taken   []string // nil if the mail is not sent
-		logged  string
 	}{
-		{name: "nobody", taken: []string{"ann@acme.example", "ops@acme.example"}},
-		{name: "one for good", refused: map[string]int{"ann@acme.example": 550}, taken: []string{"ops@acme.example"}, logged: "ann@acme.example"},
-		{name: "the last for good", refused: map[string]int{"ops@acme.example": 553}, taken: []string{"ann@acme.example"}, logged: "ops@acme.example"},
-		{name: "all for good", refused: map[string]int{"ann@acme.example": 550, "ops@acme.example": 550}},
-		{name: "one for now", refused: map[string]int{"ann@acme.example": 451}},
-		{name: "one for good, one for now", refused: map[string]int{"ann@acme.example": 550, "ops@acme.example": 451}},
+		{"nobody", nil, "ann@acme.example ops@acme.example", []string{"ann@acme.example", "ops@acme.example"}},
+		{"one for good", map[string]int{"ann@acme.example": 550}, "ann@acme.example!550 ops@acme.example", []string{"ops@acme.example"}},
+		{"the last for good", map[string]int{"ops@acme.example": 553}, "ann@acme.example ops@acme.example!553", []string{"ann@acme.example"}},
+		{"all for good", map[string]int{"ann@acme.example": 550, "ops@acme.example": 550}, "ann@acme.example!550 ops@acme.example!550", nil},
+		{"one for now", map[string]int{"ann@acme.example": 451}, "ann@acme.example!451? ops@acme.example", []string{"ops@acme.example"}},
+		{"one for good, one for now", map[string]int{"ann@acme.example": 550, "ops@acme.example": 451}, "ann@acme.example!550 ops@acme.example!451?", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			r := &relay{refused: test.refused}
+			posted, err := r.listen(t, 0).Send(t.Context(), letter(func(*report.Letter) {}))
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := &relay{refused: test.refused}
-			server := smtp.NewServer(r)
-			go server.Serve(listener) //nolint:errcheck // it ends with the test
-			t.Cleanup(func() { server.Close() })
-			var log bytes.Buffer
-			s := sender()
-			s.Address, s.Plain, s.Hello, s.Log = listener.Addr().String(), true, "localhost", slog.New(slog.NewTextHandler(&log, nil))
-			err = s.Send(t.Context(), letter(func(*report.Letter) {}))
-			if test.taken == nil {
-				if reply := (*smtp.SMTPError)(nil); !errors.As(err, &reply) || len(r.taken) != 0 {
-					t.Errorf("error %v, and %d mails were taken; want the relay's error and no mail", err, len(r.taken))
+			var said []string
+			for _, p := range posted {
+				one := p.To
+				if reply := (*smtp.SMTPError)(nil); errors.As(p.Refusal, &reply) {
+					one += fmt.Sprint("!", reply.Code)
 				}
-				return
+				if p.Later {
+					one += "?"
+				}
+				said = append(said, one)
 			}
-			if err != nil || len(r.taken) != 1 || !slices.Equal(r.taken[0], test.taken) {
-				t.Errorf("%v; taken for %q, want once for %q", err, r.taken, test.taken)
+			if got := strings.Join(said, " "); got != test.posted {
+				t.Errorf("posted %q, want %q", got, test.posted)
 			}
-			if test.logged == "" && log.Len() > 0 || !strings.Contains(log.String(), test.logged) {
-				t.Errorf("the log says %q, want it to name %q", &log, test.logged)
+			if test.taken == nil && len(r.taken) != 0 || test.taken != nil && (len(r.taken) != 1 || !slices.Equal(r.taken[0], test.taken)) {
+				t.Errorf("taken for %q, want for %q", r.taken, test.taken)
 			}
 		})
 	}
 }
 
-func TestAMailThatIsLargerThanTheRelayTakes(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+// Only some of those whom a letter names may still need it.
+func TestTheEnvelopeNarrowsWhoGetsALetter(t *testing.T) {
 	r := &relay{}
-	server := smtp.NewServer(r)
-	server.MaxMessageBytes = 100_000
-	go server.Serve(listener) //nolint:errcheck // it ends with the test
-	t.Cleanup(func() { server.Close() })
-	s := sender()
-	s.Address, s.Plain, s.Hello = listener.Addr().String(), true, "localhost"
+	s := r.listen(t, 0)
+	l := letter(func(l *report.Letter) { l.Envelope = []string{"ops@acme.example"} })
+	if _, err := s.Send(t.Context(), l); err != nil || len(r.taken) != 1 || !slices.Equal(r.taken[0], l.Envelope) {
+		t.Errorf("taken for %q, %v", r.taken, err)
+	}
+}
+
+// What a relay says once it knows the mail is for all, and for good but for 4xx.
+func TestWhatARelayRefusesAfterItHasReadIt(t *testing.T) {
+	for code, want := range map[int]error{554: report.ErrRefused, 552: report.ErrTooLarge, 451: nil} {
+		r := &relay{after: code}
+		_, err := r.listen(t, 0).Send(t.Context(), letter(func(*report.Letter) {}))
+		if err == nil || want != nil && !errors.Is(err, want) || want == nil && (errors.Is(err, report.ErrRefused) || errors.Is(err, report.ErrTooLarge)) {
+			t.Errorf("%d: the error is %v, want %v", code, err, want)
+		}
+	}
+}
+
+func TestAMailThatIsLargerThanTheRelayTakes(t *testing.T) {
+	r := &relay{}
+	s := r.listen(t, 100_000)
 	for _, test := range []struct {
 		size int
 		fits bool
 	}{{1, true}, {60_000, true}, {80_000, false}} {
-		err := s.Send(t.Context(), letter(func(l *report.Letter) {
+		_, err := s.Send(t.Context(), letter(func(l *report.Letter) {
 			file := attachment("a.csv", strings.Repeat("x", test.size))
 			file.Size = int64(test.size)
 			l.Attachments = []report.Attachment{file}

@@ -9,8 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +37,6 @@ type Sender struct {
 	From  mail.Address
 	// Hello is the name that we greet with.
 	Hello string
-	Log   *slog.Logger
 	// Patience is how long the relay may take to answer; a minute if it is 0. Letting us in
 	// may take twice as long, taking a letter five times, and all of it ten times.
 	Patience time.Duration
@@ -47,60 +46,77 @@ const dialTimeout = 20 * time.Second
 
 func (s *Sender) patience() time.Duration { return cmp.Or(s.Patience, time.Minute) }
 
-// Send sends a letter. The same letter always becomes the same bytes.
-func (s *Sender) Send(ctx context.Context, letter *report.Letter) error {
+// Send sends a letter and says what became of it for each recipient; an error, that nobody
+// has it, or that it isn't known. The same letter always becomes the same bytes.
+func (s *Sender) Send(ctx context.Context, letter *report.Letter) ([]report.Posted, error) {
+	to := letter.Envelope
+	if to == nil {
+		to = letter.To
+	}
+	return s.Post(ctx, to, letter.Size(), func(to io.Writer) error { return s.Write(to, letter) })
+}
+
+// Post sends a mail of about a size, in bytes, that write writes.
+func (s *Sender) Post(ctx context.Context, to []string, size int64, write func(io.Writer) error) ([]report.Posted, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*s.patience())
 	defer cancel()
 	client, done, err := s.connect(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
-	if most, known := client.MaxMessageSize(); known && most > 0 && letter.Size() > int64(most) {
-		return fmt.Errorf("%w: %s, of at most %s", report.ErrTooLarge, conversion.SizeName(letter.Size()), conversion.SizeName(int64(most)))
+	if most, known := client.MaxMessageSize(); known && most > 0 && size > int64(most) {
+		return nil, fmt.Errorf("%w: %s, of at most %s", report.ErrTooLarge, conversion.SizeName(size), conversion.SizeName(int64(most)))
 	}
 	if err := s.mailFrom(client); err != nil {
-		return err
+		return nil, err
 	}
-	if err := s.recipients(client, letter.To); err != nil {
-		return err
+	posted, err := s.recipients(client, to)
+	if err != nil || !slices.ContainsFunc(posted, func(p report.Posted) bool { return p.Refusal == nil }) {
+		return posted, err
 	}
 	data, err := client.Data()
 	if err != nil {
-		return fmt.Errorf("send report: %w", err)
+		return nil, refusal(err)
 	}
-	if err := s.Write(data, letter); err != nil {
-		return fmt.Errorf("send report: %w", err) // closing the connection takes the half mail back
+	if err := write(data); err != nil {
+		return nil, fmt.Errorf("send report: %w", err) // closing the connection takes the half mail back
 	}
 	if err := data.Close(); err != nil {
-		return fmt.Errorf("send report: %w", err)
+		return nil, refusal(err)
 	}
 	_ = client.Quit() // the mail is accepted; how we part doesn't matter
-	return nil
+	return posted, nil
 }
 
-// recipients names the recipients. One that the relay refuses for good doesn't
-// keep the report from the others.
-func (s *Sender) recipients(client *smtp.Client, all []string) error {
-	var refused []error
+// refusal is what a relay says against a mail once it knows it.
+func refusal(err error) error {
+	const exceeded = 552 // RFC 5321: the mail is larger than it takes, or the mailbox is full
+	said := (*smtp.SMTPError)(nil)
+	switch {
+	case !errors.As(err, &said) || said.Temporary():
+		return fmt.Errorf("send report: %w", err)
+	case said.Code == exceeded || said.EnhancedCode == smtp.EnhancedCode{5, 3, 4}:
+		return fmt.Errorf("%w: %w", report.ErrTooLarge, err)
+	}
+	return fmt.Errorf("%w: %w", report.ErrRefused, err)
+}
+
+// recipients names the recipients. One that the relay refuses doesn't keep the report from
+// the others.
+func (s *Sender) recipients(client *smtp.Client, all []string) (posted []report.Posted, err error) {
 	for _, to := range all {
-		err := client.Rcpt(to, nil)
-		if err == nil {
-			continue
+		one := report.Posted{To: to}
+		if err := client.Rcpt(to, nil); err != nil {
+			said := (*smtp.SMTPError)(nil)
+			if !errors.As(err, &said) {
+				return nil, fmt.Errorf("recipient %s: %w", to, err)
+			}
+			one.Refusal, one.Later = err, said.Temporary()
 		}
-		err = fmt.Errorf("recipient %s: %w", to, err)
-		if reply := (*smtp.SMTPError)(nil); !errors.As(err, &reply) || reply.Temporary() {
-			return err
-		}
-		refused = append(refused, err)
+		posted = append(posted, one)
 	}
-	if len(refused) == len(all) {
-		return errors.Join(refused...)
-	}
-	for _, err := range refused {
-		s.Log.Warn("report not sent to everyone", "error", err)
-	}
-	return nil
+	return posted, nil
 }
 
 // mailFrom names the empty sender, so that no bounce ever answers a report; a

@@ -10,3 +10,17 @@ ALTER TABLE upload ADD COLUMN last_error TEXT NOT NULL DEFAULT ''; -- of the las
 DROP INDEX upload_to_decide;
 CREATE INDEX upload_to_decide ON upload (id) WHERE state IN ('received', 'deciding') AND hold_code = '';
 CREATE INDEX upload_held ON upload (id) WHERE hold_code <> '';
+
+-- Whom a report was mailed to, and whom the relay refuses.
+CREATE TABLE posting (
+    upload    INTEGER NOT NULL,
+    revision  INTEGER NOT NULL,
+    recipient TEXT NOT NULL,
+    state     TEXT NOT NULL CHECK (state IN ('sent', 'refused')),
+    letter    TEXT NOT NULL, -- the Message-ID of the letter, which may tell several reports
+    at_ms     INTEGER NOT NULL,
+    said      TEXT NOT NULL DEFAULT '', -- by the relay, if it refuses
+    UNIQUE (upload, revision, recipient),
+    FOREIGN KEY (upload, revision) REFERENCES report (upload, revision)
+) STRICT;
+CREATE INDEX posting_by_recipient ON posting (recipient, at_ms);

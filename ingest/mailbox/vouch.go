@@ -1,0 +1,156 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/textproto"
+	"strings"
+
+	"github.com/emersion/go-message"
+	"github.com/emersion/go-msgauth/dkim"
+	"golang.org/x/net/idna"
+	"golang.org/x/net/publicsuffix"
+)
+
+// Vouchers are who is believed about a mail's sender.
+type Vouchers struct {
+	// Recipient has everybody be believed who knows an upload address.
+	Recipient bool
+	// Server is the authserv-id under which the mailbox's own server notes in
+	// Authentication-Results what it has found out; "" if it is not to be believed. The server
+	// must take such notes out of what comes from elsewhere.
+	Server string
+	// LookupTXT asks the DNS for the keys of DKIM signatures.
+	LookupTXT func(ctx context.Context, domain string) ([]string, error)
+}
+
+// NoServerID is the Server that writes no authserv-id at all, as Microsoft 365 does.
+const NoServerID = "none"
+
+// mostSignatures is how many DKIM signatures of a mail are looked at.
+const mostSignatures = 5
+
+// errUnsure says that it can't be told by now whether somebody vouches for a mail's sender.
+var errUnsure = errors.New("the key of its DKIM signature can't be looked up")
+
+// doubt says why nobody vouches for a mail's sender, "" if somebody does. An error is the
+// disk's, or errUnsure.
+func (v Vouchers) doubt(ctx context.Context, h message.Header, from string, in io.ReadSeeker) (string, error) {
+	_, domain, _ := strings.Cut(from, "@")
+	domain = asciiDomain(domain)
+	if domain == "" {
+		return "the mail has not one plain sender in From", nil
+	}
+	if v.Recipient {
+		return "", nil
+	}
+	why, final := v.serverDoubts(h, domain)
+	if why == "" || final {
+		return why, nil
+	}
+	signed, err := v.signatureDoubts(ctx, in, domain)
+	if signed == "" || err != nil {
+		return "", err
+	}
+	return why + ", and " + signed, nil
+}
+
+// serverDoubts looks at what the mailbox's server has found out; final says that no signature
+// makes good for that.
+func (v Vouchers) serverDoubts(h message.Header, domain string) (why string, final bool) {
+	if v.Server == "" {
+		return "no mail server is set that is believed about senders", false
+	}
+	found, err := v.found(h)
+	switch {
+	case err != nil:
+		return err.Error(), false
+	case found == nil:
+		return fmt.Sprintf("the mail server %s has noted nothing", v.Server), false
+	}
+	why = fmt.Sprintf("the mail server %s has noted no dmarc", v.Server)
+	dmarcs := 0
+	for _, r := range found.results {
+		if r.method != "dmarc" {
+			continue
+		}
+		from := r.properties["header.from"]
+		dmarcs++
+		switch {
+		case dmarcs > 1:
+			return fmt.Sprintf("the mail server %s has noted several results of dmarc", v.Server), true
+		case r.result == "fail":
+			return fmt.Sprintf("the mail server %s has found that it doesn't come from %s (dmarc=fail)", v.Server, domain), true
+		case r.result != "pass":
+			why = fmt.Sprintf("the mail server %s has noted dmarc=%s", v.Server, r.result)
+		case asciiDomain(from[strings.LastIndexByte(from, '@')+1:]) != domain:
+			why = fmt.Sprintf("the mail server %s vouches for another sender than %s", v.Server, domain)
+		default:
+			why = ""
+		}
+	}
+	return why, false
+}
+
+// found is the topmost note of the server's: what the sender wrote is below it.
+func (v Vouchers) found(h message.Header) (*authResults, error) {
+	for fields := h.FieldsByKey(authHeader); fields.Next(); {
+		found, err := parseAuthResults(fields.Value())
+		if err != nil {
+			return nil, err
+		}
+		if strings.EqualFold(found.server, v.Server) || found.server == "" && v.Server == NoServerID {
+			return found, nil
+		}
+	}
+	return nil, nil
+}
+
+// signatureDoubts says why no DKIM signature vouches for a domain, "" if one does.
+func (v Vouchers) signatureDoubts(ctx context.Context, in io.ReadSeeker, domain string) (string, error) {
+	if _, err := in.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	signatures, err := dkim.VerifyWithOptions(in, &dkim.VerifyOptions{
+		LookupTXT:        func(name string) ([]string, error) { return v.LookupTXT(ctx, name) },
+		MaxVerifications: mostSignatures,
+	})
+	if err != nil && !errors.Is(err, dkim.ErrTooManySignatures) {
+		return fmt.Sprintf("its signatures can't be read (%v)", err), nil
+	}
+	why, unsure := "it has no DKIM signature of "+domain, error(nil)
+	for _, s := range signatures {
+		switch {
+		case !aligned(s.Domain, domain):
+		case dkim.IsTempFail(s.Err):
+			unsure = fmt.Errorf("%w (%v)", errUnsure, s.Err)
+		case s.Err != nil:
+			why = fmt.Sprintf("its DKIM signature of %s is not good (%v)", s.Domain, s.Err)
+		default:
+			return "", nil
+		}
+	}
+	return why, unsure
+}
+
+// aligned reports whether two domains are of one organisation.
+func aligned(a, b string) bool {
+	a, b = asciiDomain(a), asciiDomain(b)
+	if a == b {
+		return a != ""
+	}
+	orgA, errA := publicsuffix.EffectiveTLDPlusOne(a)
+	orgB, errB := publicsuffix.EffectiveTLDPlusOne(b)
+	return errA == nil && errB == nil && orgA == orgB
+}
+
+// asciiDomain is a domain as the DNS has it, in lower case; "" if it is none.
+func asciiDomain(domain string) string {
+	ascii, err := idna.Lookup.ToASCII(strings.TrimSuffix(textproto.TrimString(domain), "."))
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(ascii)
+}
