@@ -171,8 +171,8 @@ func membersOf(inside *zip.Reader, limits Limits) ([]*zip.File, *conversion.Refu
 			return nil, conversion.Refuse(conversion.Encrypted, "The archive needs a password. Pack the files without one.")
 		}
 		// Each is compared alone too: a sum of what files claim may begin anew at zero.
-		if size += f.UncompressedSize64; f.UncompressedSize64 > uint64(limits.Bytes) || size > uint64(limits.Bytes) {
-			return nil, conversion.Refuse(conversion.ArchiveUnsafe, "The archive unpacks to more than %s. Send its files one by one.", conversion.SizeName(limits.Bytes))
+		if size += f.UncompressedSize64; f.UncompressedSize64 > uint64(limits.Bytes) || size > uint64(limits.Bytes) || expands(f.UncompressedSize64, f.CompressedSize64) {
+			return nil, conversion.Refuse(conversion.ArchiveUnsafe, "The archive unpacks to more than %s, or to more than %d times what it holds. Send its files one by one, unpacked.", conversion.SizeName(limits.Bytes), mostUnpacked)
 		}
 		members = append(members, f)
 	}
@@ -236,5 +236,5 @@ func openMember(file *zip.File) (io.ReadCloser, error) {
 	return struct {
 		io.Reader
 		io.Closer
-	}{&unzipping{in, int64(file.UncompressedSize64)}, in}, nil
+	}{&unzipping{in: in, left: int64(file.UncompressedSize64)}, in}, nil
 }

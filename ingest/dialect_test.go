@@ -500,10 +500,15 @@ func TestPackedFiles(t *testing.T) {
 	for _, c := range []struct{ name, content, want string }{
 		{"cut short", zipped(t, content)[:30], "not_a_table: The gzip archive is damaged or was cut short. Pack the file again, or send it as it is."},
 		{"packed twice", zipped(t, zipped(t, content)), "archive_unsafe: The file is a gzip archive inside another one. Unpack it and send the CSV inside."},
-		{"a bomb", zipped(t, strings.Repeat("a", 4<<20)), "archive_unsafe: The gzip archive unpacks to more than is read of a file. Split the file and send the parts."},
+		{"a bomb", zipped(t, strings.Repeat("a", 4<<20)), "archive_unsafe: The gzip archive unpacks to more than is read of a file, or to far more than it holds. Split the file, and send the parts unpacked."},
+		{"a bomb below the limit", zipped(t, strings.Repeat("a", 34<<20)), "archive_unsafe: The gzip archive unpacks to more than is read of a file, or to far more than it holds. Split the file, and send the parts unpacked."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			refusal := refusalOf(t, c.content, func(s *ingest.Settings) { s.Limits.Bytes = 1 << 20 })
+			limit := int64(1 << 20)
+			if strings.Contains(c.name, "below") {
+				limit = 1 << 30
+			}
+			refusal := refusalOf(t, c.content, func(s *ingest.Settings) { s.Limits.Bytes = limit })
 			if refusal.Error() != c.want {
 				t.Errorf("got %s\nwant %s", refusal.Error(), c.want)
 			}

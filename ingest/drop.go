@@ -291,11 +291,17 @@ func (d *Drop) Probe(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read folder: %w", err)
 	}
-	n := 0
+	n, linked := 0, 0
 	for _, info := range infos {
-		if d.takes(info) {
+		switch {
+		case d.takes(info):
 			n++
+		case info.Mode().Type() == fs.ModeIrregular:
+			linked++
 		}
+	}
+	if linked > 0 {
+		answer += fmt.Sprintf("; %s not taken, because of other names (hard links): copy it in place of linking it", conversion.Count(linked, "file"))
 	}
 	return fmt.Sprintf("%s to take; %s", conversion.Count(n, "file"), answer), nil
 }

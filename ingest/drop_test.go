@@ -317,8 +317,13 @@ func TestWhatIsIgnored(t *testing.T) {
 			syscall.Mkfifo(w.path("pipe.csv"), 0o666),
 			os.Mkdir(w.path("folder.csv"), 0o777),
 			os.WriteFile(w.path("folder.csv", "inner.csv"), []byte("a,b\n"), 0o666),
+			os.WriteFile(w.path("two names.csv"), []byte("a,b\n"), 0o666),
+			os.Link(w.path("two names.csv"), filepath.Join(t.TempDir(), "other.csv")),
 		); err != nil {
 			t.Fatal(err)
+		}
+		if p.far { // a server doesn't tell of other names
+			os.Remove(w.path("two names.csv")) //nolint:errcheck // the test would see it
 		}
 		w.put("orders.csv", "a,b\n")
 		w.wantNames(w.take(), "orders.csv")

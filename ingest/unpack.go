@@ -106,6 +106,18 @@ func begins(open Opener, with string) (bool, error) {
 	return bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(head[:n], []byte{0xEF, 0xBB, 0xBF}), " \t\r\n"), []byte(with)), nil
 }
 
+// What an archive may unpack to without question, in bytes; beyond that, to no more than so
+// many times what is packed. Tables of a few repeated words come to about a hundred.
+const (
+	unpackedFreely = 32 << 20
+	mostUnpacked   = 200
+)
+
+// expands reports whether so many bytes are too much for what is packed.
+func expands(unpacked, packed uint64) bool {
+	return unpacked > unpackedFreely && unpacked/mostUnpacked > packed
+}
+
 var (
 	errExpands = errors.New("the archive expands to too much")
 	errArchive = errors.New("the archive is damaged")
@@ -115,7 +127,7 @@ var (
 func damaged(err error) (*conversion.Refusal, error) {
 	switch {
 	case errors.Is(err, errExpands):
-		return conversion.Refuse(conversion.ArchiveUnsafe, "The gzip archive unpacks to more than is read of a file. Split the file and send the parts."), nil
+		return conversion.Refuse(conversion.ArchiveUnsafe, "The gzip archive unpacks to more than is read of a file, or to far more than it holds. Split the file, and send the parts unpacked."), nil
 	case errors.Is(err, errArchive):
 		return conversion.Refuse(conversion.NotATable, "The gzip archive is damaged or was cut short. Pack the file again, or send it as it is."), nil
 	}
@@ -129,27 +141,43 @@ func gunzipped(open Opener, limit int64) Opener {
 		if err != nil {
 			return nil, err
 		}
-		unzip, err := gzip.NewReader(bufio.NewReaderSize(raw, 64<<10))
+		packed := &counting{in: raw}
+		unzip, err := gzip.NewReader(bufio.NewReaderSize(packed, 64<<10))
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%w: %w", errArchive, err), raw.Close())
 		}
 		return struct {
 			io.Reader
 			io.Closer
-		}{&unzipping{unzip, limit}, raw}, nil
+		}{&unzipping{in: unzip, left: limit, packed: packed}, raw}, nil
 	}
 }
 
-type unzipping struct {
+// counting counts the bytes that are read.
+type counting struct {
 	in   io.Reader
-	left int64
+	read uint64
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.read += uint64(n)
+	return n, err
+}
+
+type unzipping struct {
+	in       io.Reader
+	left     int64
+	unpacked uint64
+	packed   *counting // what has been read of the archive so far; nil if that is checked already
 }
 
 func (u *unzipping) Read(p []byte) (int, error) {
 	n, err := u.in.Read(p)
 	u.left -= int64(n)
+	u.unpacked += uint64(n)
 	switch {
-	case u.left < 0:
+	case u.left < 0 || u.packed != nil && expands(u.unpacked, u.packed.read):
 		return 0, errExpands
 	case err != nil && !errors.Is(err, io.EOF):
 		return n, fmt.Errorf("%w: %w", errArchive, err)

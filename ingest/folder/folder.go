@@ -78,14 +78,35 @@ func (f files) List(folder string) ([]fs.FileInfo, error) {
 	infos := make([]fs.FileInfo, 0, len(entries))
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil { // else it has vanished
-			infos = append(infos, info)
+			infos = append(infos, looked(path.Join(folder, e.Name()), info))
 		}
 	}
 	slices.SortFunc(infos, func(a, b fs.FileInfo) int { return cmp.Compare(a.Name(), b.Name()) })
 	return infos, nil
 }
 
-func (f files) Stat(name string) (fs.FileInfo, error) { return f.root.Lstat(name) }
+func (f files) Stat(name string) (fs.FileInfo, error) {
+	info, err := f.root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	return looked(name, info), nil
+}
+
+// looked is what is known of a file. One that was dropped and has another name elsewhere is
+// no regular one: whoever may write here could have linked what only we may read.
+func looked(name string, info fs.FileInfo) fs.FileInfo {
+	of, ok := info.Sys().(*syscall.Stat_t)
+	if ok && of.Nlink > 1 && info.Mode().IsRegular() && path.Dir(name) == "." {
+		return linked{info}
+	}
+	return info
+}
+
+// linked is a file that has several names.
+type linked struct{ fs.FileInfo }
+
+func (l linked) Mode() fs.FileMode { return l.FileInfo.Mode() | fs.ModeIrregular }
 
 func (f files) Open(name string) (io.ReadCloser, error) { return f.root.Open(name) }
 
