@@ -47,6 +47,9 @@ type Upload struct {
 	Attempts  int
 	NextTry   Millis
 	LastError string
+	// EmptiedAt is when its file was removed, because it need not be kept any longer; 0 if it
+	// is there.
+	EmptiedAt Millis
 	// Reading is how the file was read; zero until it was.
 	Reading Reading
 	Tally   Tally

@@ -102,6 +102,9 @@ func (v view) Notes() []string {
 	if v.Upload.Undoes != 0 {
 		notes = nil
 	}
+	if v.Upload.EmptiedAt != 0 {
+		notes = append(slices.Clone(notes), "The file was removed on "+v.Upload.EmptiedAt.Time().Format("2 January 2006")+", because it is kept no longer; what it did stands.")
+	}
 	if unread := v.Upload.Mail.Unread; len(unread) > 0 {
 		notes = append(slices.Clone(notes), "Also attached, but not read: "+strings.Join(unread, ", ")+".")
 	}

@@ -84,10 +84,10 @@ func insertUpload(ctx context.Context, tx *transaction, u *conversion.Upload) er
 	if u.Hold != nil { // it is received, and goes on from there
 		hold, state = *u.Hold, conversion.Received
 	}
-	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, again, dry_run, undoes, replays, mail, bundle, closes, hold_code, hold)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24) RETURNING id`,
+	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, again, dry_run, undoes, replays, mail, bundle, closes, hold_code, hold, emptied_ms)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25) RETURNING id`,
 		u.Account, u.Source, u.Origin, u.Digest[:], u.Size, u.Name, u.Stem, string(u.Takes), u.Dialect, int64(u.ReceivedAt), int64(u.DecidedAt), string(state),
-		string(refusal.Code), refusal.Sentence, u.SameAs, u.Again, u.DryRun, u.Undoes, u.Replays, asJSON(u.Mail), u.Bundle, u.Closes, string(hold.Code), hold.Sentence).Scan(&u.ID)
+		string(refusal.Code), refusal.Sentence, u.SameAs, u.Again, u.DryRun, u.Undoes, u.Replays, asJSON(u.Mail), u.Bundle, u.Closes, string(hold.Code), hold.Sentence, int64(u.EmptiedAt)).Scan(&u.ID)
 }
 
 // errChanged says that a file's bytes are not those its digest was made of.
@@ -180,7 +180,7 @@ func (r *partReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-const uploadColumns = "id, account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, again, dry_run, undoes, replays, mail, bundle, closes, hold_code, hold, approved, attempts, next_ms, last_error"
+const uploadColumns = "id, account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, reading, tally, diagnosis, cursor_line, same_as, again, dry_run, undoes, replays, mail, bundle, closes, hold_code, hold, approved, attempts, next_ms, last_error, emptied_ms"
 
 type scanner interface{ Scan(into ...any) error }
 
@@ -192,7 +192,7 @@ func scanUpload(row scanner) (*conversion.Upload, error) {
 	var reading, tally, mail, approved string
 	err := row.Scan(&u.ID, &u.Account, &u.Source, &u.Origin, &digest, &u.Size, &u.Name, &u.Stem, &u.Takes, &u.Dialect, &u.ReceivedAt, &u.DecidedAt, &u.State,
 		&refusal.Code, &refusal.Sentence, &reading, &tally, &u.Diagnosis, &u.Cursor, &u.SameAs, &u.Again, &u.DryRun, &u.Undoes, &u.Replays, &mail, &u.Bundle, &u.Closes,
-		&hold.Code, &hold.Sentence, &approved, &u.Attempts, &u.NextTry, &u.LastError)
+		&hold.Code, &hold.Sentence, &approved, &u.Attempts, &u.NextTry, &u.LastError, &u.EmptiedAt)
 	if err != nil {
 		return nil, err
 	}

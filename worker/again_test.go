@@ -239,7 +239,7 @@ func TestAnUploadWhoseFirstRowsAreDecidedIsNeverRefused(t *testing.T) {
 					b.wantVerdicts(copied.ID, "unchanged unchanged created created created")
 					want = "created created unchanged unchanged unchanged"
 				}
-				b.clock.advance(time.Minute) // what has failed twice waits
+				b.clock.advance(time.Minute) // what has failed often waits
 				if err := b.DecideAll(t.Context()); err != nil {
 					t.Fatal(err)
 				}

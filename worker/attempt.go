@@ -21,7 +21,7 @@ func (w *Worker) mostAttempts() int { return cmp.Or(max(w.Attempts, 0), defaultA
 // pauseAfter is how long an upload waits after its nth attempt. What ended us, and was
 // perhaps something else, is tried again at once.
 func pauseAfter(attempt int) time.Duration {
-	pauses := []time.Duration{0, time.Minute, 5 * time.Minute, 30 * time.Minute}
+	pauses := []time.Duration{0, 0, time.Minute, 30 * time.Minute}
 	return pauses[min(max(attempt, 1), len(pauses))-1]
 }
 

@@ -15,15 +15,15 @@ import (
 // digestJob is the name that the moment of the last digest is kept under.
 const digestJob = "digest"
 
-// Nightly decides again the rows that wait for their call, sends what is due, and
-// then a digest. A digest that could not be sent is made up for by the next one.
+// Nightly decides again the rows that wait for their call, sends what is due, then a
+// digest, and removes what need not be kept any longer. A digest that could not be sent is made up for by the next one.
 func (w *Worker) Nightly(ctx context.Context) error {
 	if w.Alarms != nil {
 		for _, alarm := range w.Alarms() {
 			w.Log.Warn(alarm)
 		}
 	}
-	return errors.Join(w.Reconcile(ctx, ""), w.ReplyAll(ctx), w.SendDigest(ctx))
+	return errors.Join(w.Reconcile(ctx, ""), w.ReplyAll(ctx), w.SendDigest(ctx), w.Retain(ctx))
 }
 
 // SendDigest tells those whom the configuration names what came since the last

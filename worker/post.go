@@ -123,6 +123,7 @@ func (w *Worker) post(ctx context.Context, all []*Told, to []string, together []
 	if err != nil {
 		return err
 	}
+	failpoint("reply-after-send")
 	letter, at := w.messageID(all), w.now()
 	var putOff, refused []error
 	var postings []conversion.Posting

@@ -23,6 +23,9 @@ func (w *Worker) Replay(ctx context.Context, of *conversion.Upload, keep bool, s
 	if err == nil && of.Undoes != 0 {
 		err = fmt.Errorf("%w: upload %d is an undo; undo it instead", ErrCannotUndo, of.ID)
 	}
+	if err == nil && of.EmptiedAt != 0 {
+		err = fmt.Errorf("%w: upload %d can't be decided again, because its file was removed on %s", ErrCannotUndo, of.ID, of.EmptiedAt.Time().Format("2 January 2006"))
+	}
 	if err != nil {
 		return err
 	}

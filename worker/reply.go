@@ -151,7 +151,7 @@ func (w *Worker) tell(ctx context.Context, together ...conversion.ReportDue) err
 			return err
 		}
 	}
-	failpoint("reply-after-send")
+	failpoint("reply-noted")
 	return nil
 }
 

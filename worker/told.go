@@ -29,7 +29,7 @@ func (w *Worker) Told(ctx context.Context, upload *conversion.Upload, revision i
 	if account != nil {
 		told.Report.Account, told.Report.Zone = cmp.Or(account.Name, account.ID), account.Zone
 	}
-	if upload.State == conversion.Decided && upload.Takes == conversion.TakesConversions && account != nil {
+	if upload.State == conversion.Decided && upload.Takes == conversion.TakesConversions && account != nil && upload.EmptiedAt == 0 {
 		if err := w.attach(ctx, told, account); err != nil {
 			return nil, err
 		}

@@ -92,6 +92,8 @@ func (w *Worker) undoable(u *conversion.Upload) (*conversion.Account, error) {
 		return nil, fmt.Errorf("%w: upload %d was a dry run and changed nothing", ErrCannotUndo, u.ID)
 	case u.State == conversion.Refused:
 		return nil, fmt.Errorf("%w: upload %d was refused and changed nothing", ErrCannotUndo, u.ID)
+	case u.State == conversion.OnHold:
+		return nil, fmt.Errorf("%w: upload %d is held; let it go on or discard it by “calltally quarantine”", ErrCannotUndo, u.ID)
 	case u.State != conversion.Decided:
 		return nil, fmt.Errorf("%w: upload %d is still being decided; wait until it is", ErrCannotUndo, u.ID)
 	case account == nil:
@@ -105,7 +107,7 @@ func (w *Worker) undoable(u *conversion.Upload) (*conversion.Account, error) {
 func (w *Worker) derive(ctx context.Context, of *conversion.Upload, as func(*conversion.Upload)) (*conversion.Upload, error) {
 	u := &conversion.Upload{
 		Account: of.Account, Source: of.Source, Origin: rand.Text(), Name: of.Name, Stem: of.Stem, Digest: of.Digest, Size: of.Size,
-		Takes: of.Takes, Dialect: of.Dialect, ReceivedAt: w.now(), State: conversion.Received, Reading: of.Reading, Mail: of.Mail,
+		Takes: of.Takes, Dialect: of.Dialect, ReceivedAt: w.now(), State: conversion.Received, Reading: of.Reading, Mail: of.Mail, EmptiedAt: of.EmptiedAt,
 	}
 	as(u)
 	if err := w.Store.SaveDerived(ctx, u); err != nil {

@@ -58,6 +58,10 @@ type Store interface {
 	LettersTo(ctx context.Context, account, recipient string, after conversion.Millis) (letters int, err error)
 	Undelivered(ctx context.Context, after conversion.Millis) ([]conversion.Undelivered, error)
 
+	EmptyUploads(ctx context.Context, before, at conversion.Millis) (emptied int, err error)
+	ForgetCustomers(ctx context.Context, before, at conversion.Millis) (forgotten int, err error)
+	Wiping(ctx context.Context, f func() error) error
+
 	Activity(ctx context.Context, from, to conversion.Millis) ([]conversion.Activity, error)
 	Standstills(ctx context.Context) ([]conversion.Standstill, error)
 	Held(ctx context.Context) ([]conversion.Standstill, error)
@@ -116,6 +120,8 @@ type Worker struct {
 	Limits ingest.Limits
 	// Attempts is how often deciding an upload is tried before it is held; 0 = 5.
 	Attempts int
+	// Retention is how long is kept what is not the ledger.
+	Retention Retention
 	// ChunkRows is how many rows are decided in one transaction; 0 = 131,072.
 	ChunkRows int
 	// ReadRows is how many rows are read, matched and settled at a time; 0 = 8,192.

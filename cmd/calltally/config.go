@@ -34,6 +34,7 @@ type config struct {
 	Reconcile *reconcileJob   `yaml:"reconcile"`
 	Limits    limitsConfig    `yaml:"limits"`
 	Attempts  int             `yaml:"attempts"`
+	Retain    retainConfig    `yaml:"retain"`
 	Web       *webConfig      `yaml:"web"`
 
 	file    string
@@ -44,6 +45,27 @@ type config struct {
 type reconcileJob struct {
 	Schedule string   `yaml:"schedule"`
 	DigestTo []string `yaml:"digest_to"`
+}
+
+// retainConfig says how long is kept what is not the ledger.
+type retainConfig struct {
+	Files     string `yaml:"files"`
+	Customers string `yaml:"customers"`
+}
+
+// shortestRetention is the least that may be set: by then, what came at night was looked at.
+const shortestRetention = 24 * time.Hour
+
+func (r retainConfig) retention() (kept worker.Retention, err error) {
+	for _, d := range []durationSetting{{"files", r.Files, 0, &kept.Files}, {"customers", r.Customers, 0, &kept.Customers}} {
+		if err := durations("$.retain", []durationSetting{d}); err != nil {
+			return kept, err
+		}
+		if *d.into != 0 && *d.into < shortestRetention {
+			return kept, faultAt("$.retain."+d.key, "what is kept for less than a day can't be looked into; set at least 24h, or leave it out to keep it for ever")
+		}
+	}
+	return kept, nil
 }
 
 type limitsConfig struct {
@@ -132,6 +154,9 @@ func (c *config) checkDigest() error {
 
 // checkLimits refuses limits that would refuse everything.
 func (c *config) checkLimits() error {
+	if _, err := c.Retain.retention(); err != nil {
+		return c.at(err)
+	}
 	if c.Attempts < 0 {
 		return c.at(faultAt("$.attempts", "attempts can't be less than nothing; leave it out for 5"))
 	}

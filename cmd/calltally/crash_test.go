@@ -236,7 +236,7 @@ func (h *house) files(folder string) []string {
 var steps = []string{
 	"accept-before-save", "accept-after-save", "accept-before-ack", "accept-after-ack",
 	"decide-begun", "settle-before", "settle-inside", "settle-after",
-	"reply-before-send", "reply-after-send",
+	"reply-before-send", "reply-after-send", "reply-noted",
 }
 
 func TestEveryFailpointIsKilledAt(t *testing.T) {

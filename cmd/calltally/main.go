@@ -26,10 +26,13 @@ const (
 	exitRejected = 3 // done, but some rows were rejected
 )
 
-func main() {
+func main() { os.Exit(runUntilStopped(os.Stderr)) }
+
+// runUntilStopped runs the program until it ends or is asked to stop.
+func runUntilStopped(stderr io.Writer) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, stderr)
 }
 
 // usageError is the caller's or the configuration's mistake.
@@ -111,7 +114,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		level = slog.LevelInfo
 	}
 	cli.ctx, cli.stdin, cli.stdout, cli.stderr = ctx, stdin, stdout, stderr
-	cli.log = slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
+	cli.log = newLog(stderr, level)
 	return exitCode(command.Run(&cli.globals), stderr)
 }
 

@@ -91,7 +91,7 @@ const secureIMAP = "imaps://%s@" + rig.IMAPS
 
 func startApp(t *testing.T, c *config) *app {
 	t.Helper()
-	app, err := assemble(t.Context(), c, slog.New(slog.NewTextHandler(testWriter{t}, nil)))
+	app, err := assemble(t.Context(), c, newLog(testWriter{t}, slog.LevelInfo))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +103,9 @@ type testWriter struct{ t *testing.T }
 
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Log(strings.TrimSpace(string(p)))
+	if phone := testPhones.Find(p); phone != nil {
+		w.t.Errorf("the log tells the number %s", phone)
+	}
 	return len(p), nil
 }
 

@@ -61,7 +61,7 @@ func (c *reconcileCommand) Run(g *globals) error {
 	}
 	failure := errors.Join(app.worker.Reconcile(g.ctx, c.Account), app.worker.ReplyAll(g.ctx))
 	if c.Account == "" { // the whole nightly run
-		failure = errors.Join(failure, app.worker.SendDigest(g.ctx))
+		failure = errors.Join(failure, app.worker.SendDigest(g.ctx), app.worker.Retain(g.ctx))
 	}
 	after, err := app.waiting(g, c.Account)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // TestMain makes the test binary the program itself when it is called calltally:
 // scripts and crash tests run the real thing, in processes of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"calltally": main})
+	testscript.Main(overheard{m}, map[string]func(){"calltally": mainOverheard})
 }
 
 // TestScripts plays the stories in testdata/script: the command line as its
@@ -26,6 +26,10 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv(loggedTo, os.Getenv(loggedTo))
+			return nil
+		},
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exitcode": exitCodeIs, "jsonkeys": jsonKeysAre, "jsonis": jsonIs},
 	})
 }

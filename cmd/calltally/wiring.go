@@ -46,6 +46,9 @@ func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
 		return nil, err
 	}
 	w := &worker.Worker{Store: s, Together: worker.TogetherIn(s), Accounts: accounts, Plans: plans, Limits: c.limits(), Attempts: c.Attempts, Now: time.Now, Log: log}
+	if w.Retention, err = c.Retain.retention(); err != nil {
+		return nil, errors.Join(usageError{c.at(err)}, s.Close())
+	}
 	if len(c.Grants) > 0 {
 		w.Alarms = c.alarms
 	}
