@@ -47,7 +47,7 @@ func Members(ctx context.Context, d *Delivery, limits Limits, each func(*Deliver
 	acknowledged, accepted := 0, false
 	for i, file := range archive.members {
 		member := *d
-		member.Origin, member.Name, member.AtHand, member.Known = fmt.Sprintf("%s member %d", d.Origin, i+1), path.Base(file.Name), false, false
+		member.Origin, member.Name, member.AtHand, member.Known = MemberOrigin(d.Origin, i+1), path.Base(file.Name), false, false
 		member.Closes = d.Closes && i == len(archive.members)-1
 		member.Open = func() (io.ReadCloser, error) { return openMember(file) }
 		if damage := readThrough(member.Open); damage != nil {
@@ -74,6 +74,9 @@ func Members(ctx context.Context, d *Delivery, limits Limits, each func(*Deliver
 	}
 	return nil
 }
+
+// MemberOrigin is the origin of an archive's nth file.
+func MemberOrigin(archive string, n int) string { return fmt.Sprintf("%s member %d", archive, n) }
 
 // archive is a ZIP archive on this side.
 type archive struct {

@@ -239,6 +239,18 @@ func (s *Store) Delivered(ctx context.Context, source, origin string) (*conversi
 	return u, nil
 }
 
+// HasBytes reports whether a source has ever given an upload of some bytes.
+func (s *Store) HasBytes(ctx context.Context, source string, open func() (io.ReadCloser, error)) (found bool, err error) {
+	sum, _, err := digest(open)
+	if err == nil {
+		err = s.read.QueryRowContext(ctx, "SELECT COUNT(*) > 0 FROM upload WHERE source = $1 AND digest = $2", source, sum[:]).Scan(&found)
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for a file of %s: %w", source, err)
+	}
+	return found, nil
+}
+
 // EarlierOfStem reports whether the same source gave an upload of the same stem
 // before this one.
 func (s *Store) EarlierOfStem(ctx context.Context, u *conversion.Upload) (found bool, err error) {

@@ -207,7 +207,7 @@ func (u *Uploads) unlikeBefore(ctx context.Context, d *Desk, origin, bundle stri
 	if err != nil || len(same) > 0 {
 		return err
 	}
-	for _, one := range []string{origin, origin + " member 1"} {
+	for _, one := range []string{origin, ingest.MemberOrigin(origin, 1)} {
 		other, err := u.Store.Delivered(ctx, d.Label, one)
 		if err != nil {
 			return err

@@ -23,6 +23,7 @@ type Store interface {
 	SaveUpload(ctx context.Context, u *conversion.Upload, open func() (io.ReadCloser, error)) (saved *conversion.Upload, known bool, err error)
 	Upload(ctx context.Context, id int64) (*conversion.Upload, error)
 	Delivered(ctx context.Context, source, origin string) (*conversion.Upload, error)
+	HasBytes(ctx context.Context, source string, open func() (io.ReadCloser, error)) (bool, error)
 	Bundle(ctx context.Context, source, bundle string) ([]*conversion.Upload, error)
 	EarlierOfStem(ctx context.Context, u *conversion.Upload) (bool, error)
 	OpenUpload(ctx context.Context, id int64) func() (io.ReadCloser, error)

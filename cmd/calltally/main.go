@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"regexp"
 	"syscall"
+	"time"
 	_ "time/tzdata" // zones, where the system has none
 
 	"github.com/alecthomas/kong"
@@ -51,6 +52,7 @@ type globals struct {
 	Debug  bool   `help:"Log more."`
 
 	ctx    context.Context
+	now    func() time.Time
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
@@ -71,6 +73,9 @@ type commands struct {
 	Payouts     payoutsCommand     `cmd:"" help:"Print a statement of payouts."`
 	Reconcile   reconcileCommand   `cmd:"" help:"Decide again the rows that wait for their call."`
 	Verify      verifyCommand      `cmd:"" help:"Prove that every conversion equals the sum of its changes."`
+	Backup      backupCommand      `cmd:"" help:"Write a proven copy of the store, while others go on."`
+	Restore     restoreCommand     `cmd:"" help:"Put a backup in the place of the store."`
+	Audit       auditCommand       `cmd:"" help:"List what sources have put away and the store doesn't know."`
 	Check       checkCommand       `cmd:"" help:"Check the configuration and try every source, store and relay."`
 	Send        sendCommand        `cmd:"" help:"Hand a file in by HTTP, to a calltally elsewhere."`
 	Authorize   authorizeCommand   `cmd:"" help:"Have a mailbox's owner grant the right to it."`
@@ -113,6 +118,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case command.Command() == "run" || command.Command() == "once":
 		level = slog.LevelInfo
 	}
+	cli.now = time.Now
 	cli.ctx, cli.stdin, cli.stdout, cli.stderr = ctx, stdin, stdout, stderr
 	cli.log = newLog(stderr, level)
 	return exitCode(command.Run(&cli.globals), stderr)

@@ -1,32 +1,93 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 
 	"calltally/conversion"
 )
 
 type runCommand struct{}
 
+// Run works until it is asked to stop (SIGTERM). SIGHUP has it go on by the configuration as it
+// is then; one that can't be taken leaves everything as it was.
 func (c *runCommand) Run(g *globals) error {
-	app, err := g.open(g.ctx)
+	app, err := g.openToRun(g.ctx)
 	if err != nil {
 		return err
 	}
-	defer app.close()
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	for app != nil {
+		next, err := g.workUntilReload(app, reload)
+		if err != nil {
+			return err
+		}
+		app = next
+	}
+	g.log.Info("stopped")
+	return nil
+}
+
+// openToRun opens the program for watching sources, with a store that is sound.
+func (g *globals) openToRun(ctx context.Context) (*app, error) {
+	app, err := g.open(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if len(app.worker.Plans) == 0 {
-		return usageError{fmt.Errorf("%s: there is nothing to watch: add sources, or use “calltally process FILE”", g.Config)}
+		err = usageError{fmt.Errorf("%s: there is nothing to watch: add sources, or use “calltally process FILE”", g.Config)}
 	}
-	stopServing, err := app.serve(g.ctx, g.log)
+	if err == nil {
+		err = app.store.Sound(ctx)
+	}
 	if err != nil {
-		return err
+		return nil, errors.Join(err, app.close())
+	}
+	return app, nil
+}
+
+// workUntilReload works until it is asked to stop, or another configuration was taken: by that
+// the program it returns goes on.
+func (g *globals) workUntilReload(app *app, reload <-chan os.Signal) (next *app, err error) {
+	ctx, stop := context.WithCancel(g.ctx)
+	defer stop()
+	stopServing, err := app.serve(ctx, g.log)
+	if err != nil {
+		return nil, errors.Join(err, app.close())
 	}
 	g.log.Info("working", "sources", len(app.worker.Plans), "accounts", len(app.worker.Accounts), "store", app.store.String())
-	err = errors.Join(app.worker.Run(g.ctx), stopServing())
-	g.log.Info("stopped")
-	return err
+	ended := make(chan error, 1)
+	go func() { ended <- app.worker.Run(ctx) }()
+	for next == nil {
+		select {
+		case err = <-ended:
+			return nil, errors.Join(err, stopServing(), app.close())
+		case <-reload:
+			next = g.reload(ctx, app)
+		}
+	}
+	stop()
+	return next, errors.Join(<-ended, stopServing(), app.close())
+}
+
+// reload opens the program by the configuration as it is now; nil if that can't be taken.
+func (g *globals) reload(ctx context.Context, app *app) *app {
+	next, err := g.openToRun(ctx)
+	if err != nil {
+		why := withoutSecrets(err.Error())
+		g.log.Error("the configuration was not taken; the one before stays", "error", why)
+		app.notTaken.Store(&why)
+		return nil
+	}
+	g.log.Info("the configuration was taken anew")
+	return next
 }
 
 type onceCommand struct{}

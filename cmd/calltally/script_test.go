@@ -30,7 +30,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv(loggedTo, os.Getenv(loggedTo))
 			return nil
 		},
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exitcode": exitCodeIs, "jsonkeys": jsonKeysAre, "jsonis": jsonIs},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exitcode": exitCodeIs, "jsonkeys": jsonKeysAre, "jsonis": jsonIs},
 	})
 }
 

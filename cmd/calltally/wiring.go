@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"calltally/store"
@@ -17,6 +18,18 @@ type app struct {
 	config *config
 	store  *store.Store
 	worker *worker.Worker
+	// notTaken is why a configuration was not taken that was to take this one's place.
+	notTaken atomic.Pointer[string]
+}
+
+// alarms are sentences on what needs a hand soon.
+func (a *app) alarms() []string {
+	all := a.config.alarms()
+	if why := a.notTaken.Load(); why != nil {
+		first, _, _ := strings.Cut(*why, "\n")
+		all = append(all, "The configuration has changed and could not be taken; the one before is in force. "+first)
+	}
+	return all
 }
 
 // open puts the program together from its configuration.
@@ -49,9 +62,6 @@ func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
 	if w.Retention, err = c.Retain.retention(); err != nil {
 		return nil, errors.Join(usageError{c.at(err)}, s.Close())
 	}
-	if len(c.Grants) > 0 {
-		w.Alarms = c.alarms
-	}
 	if sender != nil {
 		w.Replier, w.ResultsFolder, w.LettersAnHour = sender, c.resultsFolder(), c.Replies.lettersAnHour()
 		_, w.MailDomain, _ = strings.Cut(sender.From.Address, "@")
@@ -65,7 +75,9 @@ func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
 	if err := w.Prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &app{config: c, store: s, worker: w}, nil
+	a := &app{config: c, store: s, worker: w}
+	w.Alarms = a.alarms
+	return a, nil
 }
 
 // storeSetting is the store with a file's path resolved.

@@ -241,7 +241,7 @@ func (m *Mailbox) yieldFiles(c *conn, uid imap.UID, digest string, message *lett
 	small := !slices.ContainsFunc(message.files, func(f file) bool { return f.copy.Size > ingest.SmallFile })
 	for i, f := range message.files {
 		more = yield(&ingest.Delivery{
-			Source: m.Label, Origin: fmt.Sprintf("mail %s part %d", digest, i+1), Name: f.name, Account: m.Account, Takes: m.Takes, Dialect: m.Dialect,
+			Source: m.Label, Origin: originOf(digest, i), Name: f.name, Account: m.Account, Takes: m.Takes, Dialect: m.Dialect,
 			Refusal: f.refusal, Mail: &message.mail, Open: f.copy.Open, Bundle: "mail " + digest, Closes: i == len(message.files)-1, AtHand: small,
 			Ack: func(_ context.Context, d ingest.Disposition) error {
 				acknowledged++

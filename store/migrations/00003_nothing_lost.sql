@@ -28,5 +28,6 @@ CREATE INDEX posting_by_recipient ON posting (recipient, at_ms);
 -- What is kept no longer than it must be.
 ALTER TABLE upload ADD COLUMN emptied_ms INTEGER NOT NULL DEFAULT 0; -- when its file was removed; 0 if it is there
 ALTER TABLE upload ADD COLUMN forgot_ms INTEGER NOT NULL DEFAULT 0; -- when what its rows said of customers was removed
+CREATE INDEX upload_by_bytes ON upload (source, digest);
 CREATE INDEX upload_to_empty ON upload (received_ms) WHERE emptied_ms = 0;
 CREATE INDEX upload_to_forget ON upload (received_ms) WHERE forgot_ms = 0;

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"calltally/conversion"
+	"calltally/report"
+	"calltally/store"
+)
+
+type backupCommand struct {
+	File string `arg:"" help:"The file to write; it must not be there yet." type:"path"`
+}
+
+func (c *backupCommand) Run(g *globals) error {
+	app, err := g.open(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	verified, err := app.store.Backup(g.ctx, c.File)
+	if errors.Is(err, fs.ErrExist) {
+		return usageError{fmt.Errorf("%s is there already: name a file that isn't, such as one with the day in its name", c.File)}
+	}
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(c.File)
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(g.stdout, map[string]any{"file": c.File, "bytes": info.Size(), "conversions": verified.Conversions, "changes": verified.Changes})
+	}
+	_, err = fmt.Fprintln(g.stdout, report.Wrap(78, 0, fmt.Sprintf("Wrote %s (%s) and proved it: %s with %s.", c.File, conversion.SizeName(info.Size()), conversion.Count(verified.Conversions, "conversion"), conversion.Count(verified.Changes, "change"))))
+	return err
+}
+
+type restoreCommand struct {
+	File string `arg:"" help:"The backup." type:"existingfile"`
+	Yes  bool   `help:"Don't ask."`
+}
+
+func (c *restoreCommand) Run(g *globals) error {
+	config, err := loadConfig(g.Config)
+	if err != nil {
+		return err
+	}
+	path := config.storeSetting()
+	if strings.Contains(path, "://") {
+		return usageError{fmt.Errorf("the store %s is a server's: restore it by the server's own means", path)}
+	}
+	if !c.Yes && g.atTerminal() && !g.agrees(fmt.Sprintf("Put the backup in the place of %s?", path)) {
+		return nil
+	}
+	aside := fmt.Sprintf("%s.before-%s", path, g.now().UTC().Format("20060102-150405"))
+	verified, kept, err := store.Restore(g.ctx, c.File, path, aside)
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(g.stdout, map[string]any{"file": c.File, "kept": kept, "conversions": verified.Conversions, "changes": verified.Changes})
+	}
+	said := fmt.Sprintf("Restored %s: %s with %s.", path, conversion.Count(verified.Conversions, "conversion"), conversion.Count(verified.Changes, "change"))
+	if kept != "" {
+		said += fmt.Sprintf(" What was there is kept as %s.", kept)
+	}
+	said += " What came since the backup, “calltally audit --rereceive” takes again from where it was put away."
+	_, err = fmt.Fprintln(g.stdout, report.Wrap(78, 0, said))
+	return err
+}
