@@ -88,7 +88,7 @@ func (w *Worker) replied(ctx context.Context, err error, together ...conversion.
 	}
 	failures := []error{fmt.Errorf("report on upload %d: %w", together[0].Upload, err)}
 	for _, due := range together {
-		next, givenUp := w.nextTry(due.Attempts)
+		next, givenUp := w.nextTry(due)
 		if givenUp = givenUp || errors.Is(err, report.ErrRefused); givenUp {
 			next = w.now()
 		}
@@ -97,14 +97,19 @@ func (w *Worker) replied(ctx context.Context, err error, together ...conversion.
 	return errors.Join(failures...)
 }
 
-// mostSendings is how often a report is tried: with doubling pauses from one
-// minute to six hours, over about five days.
-const mostSendings = 28
+// How long a report is tried, and how often at the least: we may have been off for days.
+const (
+	triedFor    = 5 * 24 * time.Hour
+	leastTries  = 10
+	mostBetween = 6 * time.Hour
+)
 
-// nextTry is when a report is tried again, unless it is given up.
-func (w *Worker) nextTry(attempts int) (at conversion.Millis, givenUp bool) {
-	pause := min(time.Minute<<min(attempts, 9), 6*time.Hour)
-	return conversion.MillisOf(w.Now().Add(pause)), attempts+1 >= mostSendings
+// nextTry is when a report is tried again, unless it is given up: with pauses that double from
+// one minute on. They go by the time, since attempts that a crash has ended count, too.
+func (w *Worker) nextTry(due conversion.ReportDue) (at conversion.Millis, givenUp bool) {
+	now := w.Now()
+	since := now.Sub(due.MadeAt.Time())
+	return conversion.MillisOf(now.Add(min(max(since, 0)+time.Minute, mostBetween))), since >= triedFor && due.Attempts+1 >= leastTries
 }
 
 // reply sends reports that are told together: each to its source's shelf, and all by one

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -105,14 +106,16 @@ func (h *house) drop(folder, name, content string) {
 type process struct {
 	*exec.Cmd
 	works chan struct{} // closed when it says that it works
-	said  bytes.Buffer  // on standard error; complete once it has ended
+	lines chan string   // what it says on standard error, as far as somebody wants to know
+	said  bytes.Buffer  // all of that; complete once it has ended
 	read  chan struct{}
 }
 
 // start starts a command; failpoint, if not empty, is the step at which it dies.
 func (h *house) start(failpoint string, args ...string) *process {
 	h.t.Helper()
-	p := &process{Cmd: exec.Command(h.bin, args...), works: make(chan struct{}), read: make(chan struct{})}
+	p := &process{Cmd: exec.Command(h.bin, args...), works: make(chan struct{}), lines: make(chan string, 1000), read: make(chan struct{})}
+	working := sync.OnceFunc(func() { close(p.works) })
 	p.Dir = h.dir
 	p.Env = append(os.Environ(), "CALLTALLY_FAILPOINT="+failpoint)
 	out, err := p.StderrPipe()
@@ -129,7 +132,11 @@ func (h *house) start(failpoint string, args ...string) *process {
 			line, err := lines.ReadString('\n')
 			p.said.WriteString(line)
 			if strings.Contains(line, `"msg":"working"`) {
-				close(p.works)
+				working()
+			}
+			select {
+			case p.lines <- line:
+			default:
 			}
 			if err != nil {
 				return

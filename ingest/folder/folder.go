@@ -137,10 +137,15 @@ func (f files) Move(from, to string) error {
 }
 
 func (f files) Mkdir(name string) error {
-	if err := f.root.Mkdir(name, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := f.root.Mkdir(name, 0o777)
+	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return nil
+	info, err := f.root.Stat(name)
+	if err == nil && !info.IsDir() {
+		return fmt.Errorf("%s is there and is no folder: move it away", name)
+	}
+	return err
 }
 
 func (f files) Remove(name string) error { return f.root.Remove(name) }
