@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 )
@@ -43,3 +44,7 @@ type Files interface {
 	Lost() bool
 	Close() error
 }
+
+// ErrUnsynced says that what was written here may not be on the disk: the system may have thrown
+// it away, and say nothing the next time.
+var ErrUnsynced = errors.New("the disk didn't keep what was written")

@@ -2,10 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"calltally/conversion"
 )
@@ -70,22 +66,4 @@ func (s *Store) NoteFailure(ctx context.Context, upload int64, why string) error
 		_, err := tx.ExecContext(ctx, "UPDATE upload SET last_error = $2 WHERE id = $1 AND state IN ('received', 'deciding')", upload, why)
 		return err
 	})
-}
-
-// outages are the engine's errors that say nothing of what it was asked for: the disk is
-// full or fails, or another process is at work.
-var outages = []int{sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB}
-
-// Outage reports whether an error is the store's own trouble, whatever it was asked for.
-func (s *Store) Outage(err error) bool {
-	var failed *sqlite.Error
-	if !errors.As(err, &failed) {
-		return false
-	}
-	for _, code := range outages {
-		if failed.Code()&0xff == code {
-			return true
-		}
-	}
-	return false
 }

@@ -75,6 +75,8 @@ type Store interface {
 
 	// Outage reports whether an error is the store's own trouble, whatever it was asked for.
 	Outage(err error) bool
+	// Unsynced reports whether an error says that what was written may not be on the disk.
+	Unsynced(err error) bool
 }
 
 // Replier sends a report as a mail, and says what became of it for each recipient; an error,
@@ -278,20 +280,28 @@ func (w *Worker) pollSettled(ctx context.Context, wait time.Duration, arrived ch
 }
 
 // Run works until ctx ends: every source is looked at when it is due or wakes,
-// jobs run when they are scheduled, and what came is decided and answered.
+// jobs run when they are scheduled, and what came is decided and answered. It ends with an error
+// if what it has written may not be on the disk.
 func (w *Worker) Run(ctx context.Context) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	doubt := func(err error) {
+		if w.Store.Unsynced(err) || errors.Is(err, ingest.ErrUnsynced) {
+			end(errUnsynced{err})
+		}
+	}
 	arrived, decided := make(chan struct{}, 1), make(chan struct{}, 1)
 	var all sync.WaitGroup
 	for _, plan := range w.Plans {
-		all.Go(func() { w.keepPolling(ctx, plan, arrived) })
+		all.Go(func() { w.keepPolling(ctx, plan, arrived, doubt) })
 	}
 	all.Go(func() {
 		w.keepWorking(ctx, arrived, func(ctx context.Context) error {
 			defer notify(decided)
 			return w.DecideAll(ctx)
-		})
+		}, doubt)
 	})
-	all.Go(func() { w.keepWorking(ctx, decided, w.ReplyAll) })
+	all.Go(func() { w.keepWorking(ctx, decided, w.ReplyAll, doubt) })
 	stopJobs, err := w.startJobs(ctx, arrived)
 	if err != nil {
 		return err
@@ -299,8 +309,20 @@ func (w *Worker) Run(ctx context.Context) error {
 	<-ctx.Done()
 	stopJobs()
 	all.Wait()
+	if lost := (errUnsynced{}); errors.As(context.Cause(ctx), &lost) {
+		return lost
+	}
 	return nil
 }
+
+// errUnsynced ends the work: what was written may not be on the disk.
+type errUnsynced struct{ error }
+
+func (e errUnsynced) Error() string {
+	return "the disk didn't keep what was written; nothing that was acknowledged is lost, and the next start goes on from what is there. Look after the disk. " + e.error.Error()
+}
+
+func (e errUnsynced) Unwrap() error { return e.error }
 
 const (
 	idleTick  = 15 * time.Second // how often due replies and left work are looked for
@@ -308,11 +330,12 @@ const (
 )
 
 // keepPolling looks at one source again and again.
-func (w *Worker) keepPolling(ctx context.Context, plan Plan, arrived chan<- struct{}) {
+func (w *Worker) keepPolling(ctx context.Context, plan Plan, arrived chan<- struct{}, failed func(error)) {
 	failures := 0
 	for ctx.Err() == nil {
 		pause := plan.Every
 		if err := w.poll(ctx, plan.Source, arrived); err != nil && ctx.Err() == nil {
+			failed(err)
 			pause = min(time.Second<<min(failures, 20), mostPause)
 			failures++
 			w.Log.Error("poll failed", "source", plan.Source.Name(), "error", err, "again_in", pause.String())
@@ -345,11 +368,12 @@ func notify(arrived chan<- struct{}) {
 }
 
 // keepWorking does its work at once, after each notice and every now and then.
-func (w *Worker) keepWorking(ctx context.Context, notices <-chan struct{}, work func(context.Context) error) {
+func (w *Worker) keepWorking(ctx context.Context, notices <-chan struct{}, work func(context.Context) error, failed func(error)) {
 	tick := time.NewTicker(idleTick)
 	defer tick.Stop()
 	for {
 		if err := work(ctx); err != nil && ctx.Err() == nil {
+			failed(err)
 			w.Log.Error("work failed; it is tried again", "error", err)
 		}
 		select {

@@ -167,8 +167,12 @@ func (f files) sync(name string) error {
 		return err
 	}
 	defer dir.Close()
-	if err := dir.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) {
-		return err
+	err = dir.Sync()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EINVAL):
+		return nil
+	case errors.Is(err, syscall.EIO):
+		return fmt.Errorf("%w: %w", ingest.ErrUnsynced, err)
 	}
-	return nil
+	return err
 }

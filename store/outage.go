@@ -1,0 +1,30 @@
+package store
+
+import (
+	"errors"
+	"slices"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// outages are the engine's errors that say nothing of what it was asked for: the disk is
+// full or fails, or another process is at work.
+var outages = []int{sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB}
+
+// Outage reports whether an error is the store's own trouble, whatever it was asked for.
+func (s *Store) Outage(err error) bool {
+	var failed *sqlite.Error
+	return errors.As(err, &failed) && slices.Contains(outages, failed.Code()&0xff)
+}
+
+// unsynced are the engine's errors after which nobody knows what is on the disk: the system may
+// have thrown away what it could not write, and say nothing the next time.
+var unsynced = []int{sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
+
+// Unsynced reports whether an error says that what was written may not be on the disk. Who
+// meets it must end, and begin anew from what is there.
+func (s *Store) Unsynced(err error) bool {
+	var failed *sqlite.Error
+	return errors.As(err, &failed) && slices.Contains(unsynced, failed.Code())
+}
