@@ -2,34 +2,43 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // badSettings are a configuration, and what every command says of it.
 type badSettings struct {
 	name string // begins with its number
 	text string
-	want string // without the lines around the place
+	want string // without the lines around the place; … stands for any words
 }
 
 // TestBadInputConfig has a bad configuration refused by whatever would work by it, with its
 // place, and before anything is touched.
-func TestBadInputConfig(t *testing.T) {
-	for _, b := range badConfigs() {
+func TestBadInputConfig(t *testing.T) { runBadConfigs(t, badConfigs(), 0o600) }
+
+func runBadConfigs(t *testing.T, all []badSettings, secret os.FileMode) {
+	for _, b := range all {
 		t.Run(b.name, func(t *testing.T) {
 			dir := t.TempDir()
-			files := errors.Join(os.WriteFile(filepath.Join(dir, "calltally.yaml"), []byte(b.text), 0o600), os.WriteFile(filepath.Join(dir, "secret"), []byte("0123456789abcdef\n"), 0o600))
-			if files != nil {
-				t.Fatal(files)
+			for name, content := range map[string]string{"calltally.yaml": b.text, "secret": "0123456789abcdef\n"} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Chmod(filepath.Join(dir, "secret"), secret); err != nil {
+				t.Fatal(err)
 			}
 			for _, command := range []string{"check", "once", "run"} {
 				code, stdout, stderr := runBad(t, dir, command)
 				said, _, _ := strings.Cut(strings.ReplaceAll(stderr, dir+"/", ""), "\n")
-				if code != exitUsage || stdout != "" || said != "calltally: calltally.yaml:"+b.want {
-					t.Errorf("%s ended with %d, printed %q and said\n%s\nwant\n%s", command, code, stdout, said, b.want)
+				if code != exitUsage || stdout != "" || !alike(said, "calltally: calltally.yaml:"+b.want) {
+					t.Fatalf("%s ended with %d, printed %q and said\n%s\nwant\n%s", command, code, stdout, said, b.want)
 				}
 			}
 			if _, err := os.Stat(filepath.Join(dir, "calltally.db")); err == nil {
@@ -74,4 +83,37 @@ func badConfigs() []badSettings {
 		{name: "127_no_such_duplicate_rule", text: badSetting("duplicates: {mode: none}"),
 			want: `4:24: "none" is not one of update, create, create_marked, ignore, increment_payout, ignore_same_event`},
 	}
+}
+
+// These are refused as well, or else would come to light when it is too late.
+func TestBadInputConfigHeld(t *testing.T) { runBadConfigs(t, badConfigsHeld(), 0o644) }
+
+func badConfigsHeld() []badSettings {
+	box := "sources: [{name: a, kind: imap, url: \"imaps://uploads%40calltally.example@127.0.0.1:9\", password: x, trust: recipient}]\n"
+	return []badSettings{
+		{name: "124_secret_that_others_may_read", text: badSource("  - {name: a, kind: imap, url: \"imaps://up@127.0.0.1:9\", password_file: secret, trust: recipient}\n"),
+			want: "6:…: …secret…"},
+		{name: "128_reports_to_the_mailbox_itself", text: badSetting("report_to: [uploads@calltally.example]") + box,
+			want: "4:…: …uploads@calltally.example…"},
+	}
+}
+
+const badReload = "131_bad_settings_while_it_runs"
+
+// A configuration that is bad when it is read again is told, and the one before stays in force.
+func TestBadInputReload(t *testing.T) {
+	t.Run(badReload, func(t *testing.T) {
+		h := newHouse(t, fmt.Sprintf(crashAccounts, "mode: update"))
+		p := h.start("", "run")
+		h.waitUntilWorking(p)
+		if err := errors.Join(os.WriteFile(h.path("calltally.yaml"), []byte("stor: calltally.db\n"), 0o600), p.Process.Signal(syscall.SIGHUP)); err != nil {
+			t.Fatal(err)
+		}
+		h.drop("drop", "orders.csv", crashFile())
+		h.waitUntilSettled(1, 10*time.Second)
+		_ = p.Process.Signal(syscall.SIGTERM)
+		if signal, code := h.endWithin(p, 10*time.Second); signal != 0 || code != exitDone || !strings.Contains(p.said.String(), `there is no setting \"stor\"; did you mean \"store\"?`) {
+			t.Errorf("it ended with signal %v, code %d, and said\n%s", signal, code, p.said.String())
+		}
+	})
 }

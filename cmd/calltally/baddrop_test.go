@@ -288,3 +288,24 @@ func TestBadInputManyFiles(t *testing.T) {
 		}
 	})
 }
+
+// A link gives a file of somebody else's another name: nothing of it counts, whether it is
+// passed over or held.
+func TestBadInputDropHeld(t *testing.T) {
+	for _, b := range badDropsHeld() {
+		t.Run(b.name, func(t *testing.T) {
+			if got := b.walk(t); strings.Contains(got, "holds ") {
+				t.Errorf("got\n%s", got)
+			}
+		})
+	}
+}
+
+func badDropsHeld() []badDropped {
+	return []badDropped{
+		{name: "110_hard_link", arrange: func(drop string) error {
+			outside := filepath.Join(drop, "..", "orders.csv")
+			return errors.Join(os.WriteFile(outside, []byte(badHead+badRow), 0o600), os.Link(outside, filepath.Join(drop, "orders.csv")))
+		}},
+	}
+}

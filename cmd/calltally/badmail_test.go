@@ -20,8 +20,10 @@ type badLetter struct {
 	name string // begins with its number
 	mail string // its lines end in LF here
 	to   string // the account's address, if not said
-	most int64  // how many bytes of it are stored at most; 0 for any
-	want string
+	// distrust has the mailbox ask for more than the knowledge of the address.
+	distrust bool
+	most     int64 // how many bytes of it are stored at most; 0 for any
+	want     string
 }
 
 func TestBadInputMail(t *testing.T) { runBadLetters(t, badLetters()) }
@@ -64,7 +66,11 @@ func (b *badLetter) walk(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer office.close()
-	dir := newBadHouse(t, badMailbox(office))
+	config := badMailbox(office)
+	if b.distrust {
+		config = strings.Replace(config, "trust: recipient, ", "", 1)
+	}
+	dir := newBadHouse(t, config)
 	mail := strings.ReplaceAll(b.mail, "\n", "\r\n")
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "ca.pem"), office.certificate, 0o600), office.deliver(cmp.Or(b.to, badAddress), []byte(mail))); err != nil {
 		t.Fatal(err)
@@ -223,5 +229,50 @@ func badLetters() []badLetter {
 		// The address that was written to decides; calls of the other account are none of its.
 		{name: "122_sender_of_two_accounts", to: badOther, mail: badMail(badRow, "2025-03-04 15:00:00,212-555-0150,R1,50.00\n"+badRow),
 			want: "orders.csv: 2 created\n3 rejected: No call within 5 minutes of 2025-03-04 10:00:00 EST from +12125550101. (call_not_found)\nnear one: a call of that caller and time belongs to another account\nholds R1: sale 50.00 USD, payout 5.00, call X1\nin Processed: 1\nto orders@acme.example: Re: Orders | 2 rows: 1 created, 1 rejected"},
+	}
+}
+
+// A mail whose sender may be another than it says, or that is made to mislead those who read
+// it, is held: nothing of it counts, and its sender is not answered.
+func TestBadInputMailHeld(t *testing.T) {
+	for _, b := range badLettersHeld() {
+		t.Run(b.name, func(t *testing.T) {
+			got := b.walk(t)
+			first, _, _ := strings.Cut(got, "\n")
+			if !alike(first, b.want) || strings.Contains(got, "\nholds ") || strings.Contains(got, "\nto "+badSender) {
+				t.Errorf("got\n%s\nwant\n%s", got, b.want)
+			}
+		})
+	}
+}
+
+func badLettersHeld() []badLetter {
+	deep := badPart + badHead + badRow
+	for i := range 11 {
+		deep = fmt.Sprintf("Content-Type: multipart/mixed; boundary=B%d\n\n--B%d\n%s\n--B%d--\n", i, i, deep, i)
+	}
+	return []badLetter{
+		{name: "089_DMARC_failed", distrust: true, mail: "Authentication-Results: mx.calltally.example; dmarc=fail header.from=acme.example\n" + badMail(),
+			want: "orders.csv: held: … (sender_not_authenticated)"},
+		{name: "089_DMARC_not_looked_at", distrust: true, mail: badMail(),
+			want: "orders.csv: held: … (sender_not_authenticated)"},
+		{name: "090_forged_authentication", distrust: true, mail: "Authentication-Results: mx.elsewhere.example; dmarc=pass header.from=acme.example; dkim=pass header.d=acme.example\n" + badMail(),
+			want: "orders.csv: held: … (sender_not_authenticated)"},
+		{name: "091_two_senders", mail: "From: eve@elsewhere.example\n" + badMail(),
+			want: "orders.csv: held: …"},
+		{name: "091_group_in_place_of_a_sender", mail: badMail("Acme Orders <orders@acme.example>", "Acme: orders@acme.example;"),
+			want: "orders.csv: held: …"},
+		{name: "094_nested_too_deeply", mail: badMail(badPart+badHead+badRow, deep),
+			want: "…: held: …"},
+		{name: "095_too_many_header_fields", mail: strings.Repeat("X-Filler: x\n", 1001) + badMail(),
+			want: "…: held: …"},
+	}
+}
+
+// A mail that is hardly too large is told a limit that it exceeds.
+func TestBadInputMailHardlyTooLarge(t *testing.T) {
+	b := badLetter{mail: badMail(badRow, badRow+strings.Repeat("2025-03-04 11:00:00,212-555-0102,R2,20.00\n", 25000))}
+	if got := b.walk(t); !strings.Contains(got, "(too_large)") || strings.Contains(got, "is 1 MiB large; at most 1 MiB") {
+		t.Errorf("got\n%s", got)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -242,5 +243,22 @@ func badTexts() []badShown {
 			results: "2025-03-04 10:00:00,<script>alert(1)</script>,R1,50.00,rejected,phone_invalid,",
 			page:    "&lt;script&gt;alert(1)&lt;/script&gt;", never: "<script",
 		},
+	}
+}
+
+// More money than is usual changes nothing until somebody has approved it: per row, and per
+// file.
+func TestBadInputRowHeld(t *testing.T) { runBadHeld(t, badRowsHeld()) }
+
+func badRowsHeld() []badInput {
+	many := strings.Replace(badHead, "reference_id", "reason_code", 1)
+	for i := range 21 {
+		many += fmt.Sprintf("2025-03-04 10:00:00,212-555-0101,S%d,1000.00\n", i)
+	}
+	return []badInput{
+		{name: "068_over_the_cap_of_a_row", content: badWith("50.00", "1000.01") + "2025-03-04 11:00:00,212-555-0102,R2,20.00\n",
+			want: "held: … (amount_over_limit)"},
+		{name: "069_over_the_cap_of_a_file", content: many,
+			want: "held: … (amount_over_limit)"},
 	}
 }
