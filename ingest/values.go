@@ -3,6 +3,7 @@ package ingest
 import (
 	"encoding/json"
 	"errors"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -68,8 +69,14 @@ func (p *rowParser) eventTypeFolded(column string) string {
 }
 
 // id reads an identifier and notes if a spreadsheet has damaged it.
+// hidden are characters that no one sees: of no width, or that change a text's direction.
+var hidden = regexp.MustCompile(`[\x{00AD}\x{180E}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{2066}-\x{2069}\x{FEFF}]`)
+
 func (p *rowParser) id(column string) string {
 	id := p.text(column)
+	if hidden.MatchString(id) {
+		p.fault(conversion.RowMalformed, column, id, "%s has characters that can't be seen, and would fit no other writing of the id. Enter %q anew.", p.label(column), hidden.ReplaceAllString(id, ""))
+	}
 	if len(id) < 4 {
 		return id
 	}

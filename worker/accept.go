@@ -241,7 +241,7 @@ func doubted(mail *ingest.Mail) *conversion.Hold {
 	if mail == nil || mail.Doubt == "" {
 		return nil
 	}
-	return &conversion.Hold{Code: conversion.SenderNotAuthenticated, Sentence: fmt.Sprintf("Nobody vouches that the mail comes from %s: %s. Nothing in it was applied.", cmp.Or(mail.From, "who it says"), mail.Doubt)}
+	return &conversion.Hold{Code: conversion.SenderNotAuthenticated, Sentence: fmt.Sprintf("The mail was not taken as one from %s: %s. Nothing in it was applied.", cmp.Or(mail.From, "who it says"), mail.Doubt)}
 }
 
 func noAccount(id string) *conversion.Refusal {

@@ -64,7 +64,7 @@ func TestNewsAfterALetterMayHaveGoneOutIsALetterOfItsOwn(t *testing.T) {
 					if err := b.ReplyAll(t.Context()); err == nil {
 						t.Fatal("the first letter should have failed")
 					}
-					b.clock.advance(time.Hour)
+					b.clock.advance(6 * time.Hour)
 				}
 				notes.lost = false
 				early := b.post.letters

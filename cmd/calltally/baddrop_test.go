@@ -237,7 +237,7 @@ holds R2: sale 20.00 USD, payout 2.00, call C2
 		{name: "125_work_folder_elsewhere_by_a_link", arrange: func(drop string) error {
 			outside := filepath.Join(drop, "..", "elsewhere")
 			return errors.Join(os.Mkdir(outside, 0o777), os.Symlink(outside, filepath.Join(drop, "work")), dropped("a.csv", badHead+badRow)(drop))
-		}, want: `failed: source drop: read folder: openat work: path escapes from parent
+		}, want: `failed: source drop: make folder work: statat work: path escapes from parent
 "a.csv" "work"`},
 	}
 }

@@ -48,7 +48,7 @@ store: calltally.db
 time_zone: America/New_York
 limits: {bytes: 52428800, rows: 500000}
 accounts:
-  - {id: "23", name: Acme, region: US, match: {lookback: 0s}, payouts: [{percent: 10}]}
+  - {id: "23", name: Acme, region: US, hold_over: {row: 1000.00, file: 20000.00}, match: {lookback: 0s}, payouts: [{percent: 10}]}
   - {id: "24", name: Borealis, region: US, match: {lookback: 0s}, payouts: [{percent: 10}]}
   - {id: "25", name: Cirrus, date_order: dmy, match: {lookback: 0s}, payouts: [{percent: 10}]}
 `
@@ -317,11 +317,11 @@ func badFiles() []badInput {
 refused: Line 1 should name the columns, but none of its names is one that we know ("hello"). Put a header such as start_time, calling_phone_number, sale_amount on the first line. (header_missing)
 ` + badHeld},
 		{name: "011_zip_bomb", file: "orders.zip", content: badBomb(50<<20 + 1),
-			want: "refused: The archive unpacks to more than 50 MiB. Send its files one by one. (archive_unsafe)"},
+			want: "refused: The archive unpacks to more than 50 MiB, or to more than 200 times what it holds. Send its files one by one, unpacked. (archive_unsafe)"},
 		{name: "011_zip_bomb_that_lies", file: "orders.zip", content: badBomb(10),
 			want: "refused: The file is damaged inside its ZIP archive. Pack it again, or send it as it is. (not_a_table)"},
 		{name: "011_gzip_bomb", file: "orders.csv.gz", content: badGzip(badHead) + strings.Repeat(badGzip(strings.Repeat("\n", 1<<20)), 50),
-			want: "refused: The gzip archive unpacks to more than is read of a file. Split the file and send the parts. (archive_unsafe)"},
+			want: "refused: The gzip archive unpacks to more than is read of a file, or to far more than it holds. Split the file, and send the parts unpacked. (archive_unsafe)"},
 		{name: "012_nested_zip", file: "orders.zip", content: badZip("inner.zip", badZip("a.csv", badHead+badRow)),
 			want: "refused: The file is a ZIP archive inside another one. Unpack it and send the CSV inside. (archive_unsafe)"},
 		{name: "012_encrypted_zip", file: "orders.zip", content: badLocked(badZip("a.csv", badHead)),

@@ -225,7 +225,7 @@ func badLetters() []badLetter {
 		{name: "105_link_to_the_cloud", mail: badText("The orders: https://drive.google.com/file/d/1aBc/view\n"),
 			want: "mail.eml: refused: The mail has no attached file, but a link to drive.google.com, and links are never followed. Attach the file itself. (no_attachment)\n" + badRefused},
 		{name: "106_too_large", most: 2000, mail: badMail(badRow, badRow+strings.Repeat("2025-03-04 11:00:00,212-555-0102,R2,20.00\n", 60000)),
-			want: "mail.eml: refused: The mail is 2 MiB large; at most 1 MiB are read. Send the file in parts. (too_large)\n" + badRefused},
+			want: "mail.eml: refused: The mail is larger than 1 MiB, the most that is read of one. Send the file in parts. (too_large)\n" + badRefused},
 		// The address that was written to decides; calls of the other account are none of its.
 		{name: "122_sender_of_two_accounts", to: badOther, mail: badMail(badRow, "2025-03-04 15:00:00,212-555-0150,R1,50.00\n"+badRow),
 			want: "orders.csv: 2 created\n3 rejected: No call within 5 minutes of 2025-03-04 10:00:00 EST from +12125550101. (call_not_found)\nnear one: a call of that caller and time belongs to another account\nholds R1: sale 50.00 USD, payout 5.00, call X1\nin Processed: 1\nto orders@acme.example: Re: Orders | 2 rows: 1 created, 1 rejected"},

@@ -257,8 +257,8 @@ func badRowsHeld() []badInput {
 	}
 	return []badInput{
 		{name: "068_over_the_cap_of_a_row", content: badWith("50.00", "1000.01") + "2025-03-04 11:00:00,212-555-0102,R2,20.00\n",
-			want: "held: … (amount_over_limit)"},
+			want: "held: … (amounts_over_limit)\ncalltally: the file is held; “calltally quarantine list” shows what is"},
 		{name: "069_over_the_cap_of_a_file", content: many,
-			want: "held: … (amount_over_limit)"},
+			want: "held: … (amounts_over_limit)\ncalltally: the file is held; “calltally quarantine list” shows what is"},
 	}
 }

@@ -298,11 +298,18 @@ func (c *config) relative(name string) string {
 	return filepath.Join(filepath.Dir(c.file), name)
 }
 
-// secret reads a secret from its file.
+// othersMay are the rights of those who are neither the owner nor in the group.
+const othersMay = 0o007
+
+// secret reads a secret from its file, which not everybody may read.
 func (c *config) secret(at, file string) (string, error) {
-	text, err := os.ReadFile(c.relative(file))
+	name := c.relative(file)
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return "", c.at(faultAt(at, "the secret can't be read: %v", err))
+	}
+	if info, err := os.Stat(name); err == nil && info.Mode().Perm()&othersMay != 0 {
+		return "", c.at(faultAt(at, "everybody on this machine may read the secret in %s; take that away with “chmod o= %s”", file, file))
 	}
 	return strings.TrimRight(string(text), "\r\n"), nil
 }

@@ -191,7 +191,7 @@ func (m *Mailbox) deliver(ctx context.Context, c *conn, uid imap.UID, raw []byte
 	}
 	var large *conversion.Refusal
 	if fetched.tooLarge {
-		large = conversion.Refuse(conversion.TooLarge, "The mail is %d MiB large; at most %d MiB are read. Send the file in parts.", fetched.size>>20, m.MaxBytes>>20)
+		large = conversion.Refuse(conversion.TooLarge, "The mail is larger than %s, the most that is read of one. Send the file in parts.", conversion.SizeName(m.MaxBytes))
 	}
 	in, err := os.Open(fetched.path)
 	if err != nil {
@@ -225,6 +225,7 @@ func (m *Mailbox) yieldMail(ctx context.Context, c *conn, uid imap.UID, in io.Re
 	case err != nil:
 		return true, err
 	}
+	message.mail.Doubt = cmp.Or(message.mail.Doubt, message.odd)
 	if large != nil {
 		w := &walker{}
 		if err := w.refuse(message, in, large); err != nil {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"mime/quotedprintable"
 	"path/filepath"
@@ -25,6 +26,9 @@ const (
 	maxParts  = 200
 	maxDepth  = 20
 	maxHeader = 1 << 20 // bytes of one part's header
+	// What is beyond these is read, and not taken before somebody has looked at it.
+	usualDepth  = 10
+	usualFields = 1000 // of the header
 )
 
 // letter is a mail taken apart.
@@ -33,6 +37,7 @@ type letter struct {
 	mail  ingest.Mail
 	files []file
 	skip  string // why the mail is not read at all; "" if it is
+	odd   string // what is suspicious about how it is built; "" if nothing is
 
 	copies []*ingest.Spooled
 }
@@ -80,6 +85,12 @@ func (w *walker) takeApart(in io.ReadSeeker) (*letter, error) {
 	if w.disk != nil {
 		return nil, w.disk
 	}
+	switch {
+	case head.Len() > usualFields:
+		m.odd = fmt.Sprintf("its header has %d fields", head.Len())
+	case w.deepest > usualDepth:
+		m.odd = fmt.Sprintf("its parts are nested %d deep", w.deepest)
+	}
 	m.files, m.mail.Unread = w.chosen()
 	switch {
 	case len(m.files) == 0 || w.encrypted && len(w.tables) == 0:
@@ -123,6 +134,7 @@ func noFile(err error, w *walker) *conversion.Refusal {
 type walker struct {
 	copies    []*ingest.Spooled
 	parts     int
+	deepest   int
 	encrypted bool
 	hints     hints
 	tables    []file // attachments that look like tables
@@ -164,6 +176,7 @@ func (w *walker) entity(e *message.Entity, depth int, encoding error) error {
 	if w.parts++; w.parts > maxParts || depth > maxDepth {
 		return errTooComplex
 	}
+	w.deepest = max(w.deepest, depth)
 	kind, _, _ := e.Header.ContentType()
 	kind = strings.ToLower(kind)
 	if kind == "multipart/encrypted" || strings.Contains(kind, "pkcs7-mime") {
