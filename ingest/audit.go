@@ -88,4 +88,3 @@ func (d *Drop) kept(files Files, at string) *Kept {
 		},
 	}
 }
-

@@ -90,10 +90,15 @@ func loadConfig(file string) (*config, error) {
 	return c, nil
 }
 
-func parseConfig(file string, text []byte) (*config, error) {
-	c := &config{}
+func parseConfig(file string, text []byte) (c *config, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the library's, on some files that are hardly YAML
+			err = fmt.Errorf("%s:1:1: the file can't be read as YAML; begin with one that “calltally init” writes", file)
+		}
+	}()
+	c = &config{}
 	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict(), yaml.CustomUnmarshaler(readText))
-	err := decoder.Decode(c)
+	err = decoder.Decode(c)
 	c.file, c.text = file, text // a file without any content clears all
 	var value badValue
 	switch {

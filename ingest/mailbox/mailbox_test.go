@@ -398,14 +398,14 @@ func TestAMailOverTheLimitIsNotFetched(t *testing.T) {
 	}
 }
 
-func TestRefusalOfALargeMailGivesItsSize(t *testing.T) {
+func TestRefusalOfALargeMailGivesTheLimit(t *testing.T) {
 	s := newServer(t, imap.CapMove)
 	s.put(t, "INBOX", mixed(plain("Content-Type: text/csv; name=orders.csv", strings.Repeat("x", 3<<20))))
 	m := mailboxOf(t, s.address)
 	m.MaxBytes = 2 << 20
 	deliveries := mustPoll(t, m)
 	wantNames(t, deliveries, "mail.eml: "+tooLarge)
-	if got, want := deliveries[0].Refusal.Sentence, "The mail is 3 MiB large; at most 2 MiB are read. Send the file in parts."; got != want {
+	if got, want := deliveries[0].Refusal.Sentence, "The mail is larger than 2 MiB, the most that is read of one. Send the file in parts."; got != want {
 		t.Errorf("the sentence is %q, not %q", got, want)
 	}
 }
