@@ -151,7 +151,7 @@ var digestText = template.Must(template.New("digest").Funcs(template.FuncMap{
 		return strings.TrimRight(fmt.Sprintf("%-18s %-12s %5s %7s %7s %7s %8s %9s", conversion.Clip(cells[0], 18), conversion.Clip(cells[1], 12), cells[2], cells[3], cells[4], cells[5], cells[6], cells[7]), " ")
 	},
 	"wrap": Wrap,
-}).Parse(`{{.Headline}}
+}).Parse(`{{wrap 78 0 .Headline}}
 
 {{.Period}}
 {{range .Alarms}}

@@ -40,6 +40,8 @@ func busyNight() *report.Digest {
 		},
 		Alarms:      []string{"The grant office lapses on 12 April 2026: make a new client secret, and put it into client_secret_file and its day into secret_expires."},
 		Standstills: []conversion.Standstill{{Account: "23", Count: 74, Oldest: at(9)}},
+		Held:        []conversion.Standstill{{Account: "23", Count: 2, Oldest: at(11)}, {Account: "24", Count: 1, Oldest: at(12)}},
+		Undelivered: []conversion.Undelivered{{Upload: 12, Revision: 1, Account: "23", Why: "ops@acme.example: SMTP error 550: 5.1.1 no such mailbox"}},
 		Paid: []conversion.Paid{
 			{Account: "23", Paid: conversion.Cents(1_234_567, "USD"), Pending: conversion.Cents(5_000, "USD")},
 			{Account: "24", Paid: conversion.Cents(-900, "EUR"), Pending: conversion.Cents(0, "EUR")},

@@ -342,6 +342,17 @@ func refused() *report.Report {
 	return r
 }
 
+// held is a report of a file that waits for somebody.
+func held() *report.Report {
+	r := fine()
+	r.Files, r.Upload.State, r.Upload.Tally = nil, conversion.OnHold, conversion.Tally{}
+	r.Upload.Hold = &conversion.Hold{
+		Code:     conversion.AmountsOverLimit,
+		Sentence: "Line 3 has a sale_amount of 12000.00 USD, and an amount over 1000 must be approved. Nothing in the file was applied. It is applied once somebody has approved it; if the amount is wrong, have it discarded, and send a corrected file.",
+	}
+	return r
+}
+
 func rendered(t *testing.T, r *report.Report, write func(io.Writer, ...*report.Report) error) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -351,7 +362,7 @@ func rendered(t *testing.T, r *report.Report, write func(io.Writer, ...*report.R
 	return b.String()
 }
 
-var reports = map[string]func() *report.Report{"fine": fine, "problems": troubled, "refused": refused}
+var reports = map[string]func() *report.Report{"fine": fine, "problems": troubled, "refused": refused, "held": held}
 
 // Reports of what came in one mail are sections of one.
 func TestReportsTogether(t *testing.T) {
