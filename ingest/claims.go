@@ -139,10 +139,8 @@ func (c *Claims) Next() (conversion.Claim, *conversion.Rejection, error) {
 		p := &c.parse
 		defer p.end()
 		if p.table.Dialect.order == nil {
-			p.begin(row)
-			claim := p.claim()
-			claim.Line = row.line
-			return claim, p.rejectionOf(row), nil
+			claim, rejection := p.read(row)
+			return claim, rejection, nil
 		}
 		claim, err := c.order(row)
 		if err != nil || len(c.left) == 0 {

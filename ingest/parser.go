@@ -71,6 +71,21 @@ func (p *rowParser) rejectionsOf(rows []sentRow) []*conversion.Rejection {
 	return rejections
 }
 
+// read reads a row. One that our own reading panics on is rejected: it must not keep the others
+// from being taken.
+func (p *rowParser) read(row sentRow) (claim conversion.Claim, rejection *conversion.Rejection) {
+	defer func() {
+		if caught := recover(); caught != nil {
+			claim, rejection = conversion.Claim{Line: row.line}, &conversion.Rejection{Line: row.line}
+			rejection.Add(conversion.RowMalformed, "", "", "The row could not be read, by a fault of ours: tell whoever runs calltally of it. The other rows were taken.")
+		}
+	}()
+	p.begin(row)
+	claim = p.claim()
+	claim.Line = row.line
+	return claim, p.rejectionOf(row)
+}
+
 // claim reads the row at work as a conversion.
 func (p *rowParser) claim() conversion.Claim {
 	c := p.table.Dialect.claim(p)

@@ -16,7 +16,7 @@ import (
 func (w *Worker) Reconcile(ctx context.Context, account string) error {
 	var failures []error
 	err := w.Store.UploadsWaiting(ctx, account, func(u *conversion.Upload) error {
-		err := w.reconcileUpload(ctx, u)
+		err := sheltered(func() error { return w.reconcileUpload(ctx, u) })
 		if err != nil && !errors.Is(err, conversion.ErrTaken) && ctx.Err() == nil {
 			failures = append(failures, fmt.Errorf("reconcile upload %d: %w", u.ID, err))
 		}

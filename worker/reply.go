@@ -58,7 +58,7 @@ func (w *Worker) shelveAll(ctx context.Context, all []conversion.ReportDue) erro
 	writers.SetLimit(reportWriters)
 	for i, due := range all {
 		writers.Go(func() error {
-			told[i] = w.tell(ctx, due)
+			told[i] = sheltered(func() error { return w.tell(ctx, due) })
 			return nil
 		})
 	}
@@ -125,7 +125,7 @@ func (w *Worker) reply(ctx context.Context, together ...conversion.ReportDue) er
 	if err != nil {
 		return err
 	}
-	if err := w.tell(ctx, together...); err != nil {
+	if err := sheltered(func() error { return w.tell(ctx, together...) }); err != nil {
 		return err
 	}
 	return all(func(w *Worker, due conversion.ReportDue) error {

@@ -388,7 +388,7 @@ func (w *Worker) keepWorking(ctx context.Context, notices <-chan struct{}, work 
 // poll looks at one source once and accepts what it delivers, with a notice each time
 // that something has arrived.
 func (w *Worker) poll(ctx context.Context, source ingest.Source, arrived chan<- struct{}) error {
-	failure := w.acceptAll(ctx, source, func() { notify(arrived) })
+	failure := sheltered(func() error { return w.acceptAll(ctx, source, func() { notify(arrived) }) })
 	if ctx.Err() != nil {
 		return failure
 	}

@@ -27,6 +27,7 @@ import (
 	"calltally/ingest/sftp"
 	"calltally/report/reply"
 	"calltally/scripts/rig"
+	"calltally/worker"
 )
 
 // The tests in this file run against real servers, Dovecot and Postfix, which
@@ -764,6 +765,49 @@ func TestRigACheckForgesAHeader(t *testing.T) {
 		}
 		if box := p.open(t, p.uploads); box.count("INBOX") != 0 {
 			t.Error("the check's mail was left in the mailbox")
+		}
+	}
+}
+
+// What a mailbox has put away and the store doesn't know, an audit finds, and has come again.
+func TestRigAuditOfAMailbox(t *testing.T) {
+	for _, poor := range []bool{false, true} {
+		p := newParties(t)
+		start := func() *app {
+			app := startApp(t, p.config(t, secureIMAP, ""))
+			if poor { // its mails are marked where they are
+				app.worker.Plans[0].Source.(*mailbox.Mailbox).Server.Address = rig.PoorIMAP
+			}
+			importTestCalls(t, app, 3)
+			return app
+		}
+		first := start()
+		p.send(t, "Orders", "orders.csv", testUpload(3, 1))
+		box := p.open(t, p.uploads)
+		eventually(t, "the mail arrives", 5*time.Second, func() bool { return box.count("INBOX") == 1 })
+		if err := first.worker.RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		audit := func(app *app, rereceive bool) (missing []worker.Missing) {
+			t.Helper()
+			looked, err := app.worker.Audit(t.Context(), time.Now().Add(-time.Hour), rereceive, func(m worker.Missing) error { missing = append(missing, m); return nil })
+			if err != nil || looked != 1 {
+				t.Errorf("looked at %d, %v; want the mail", looked, err)
+			}
+			return missing
+		}
+		if missing := audit(first, false); len(missing) != 0 {
+			t.Errorf("missing: %v", missing)
+		}
+		lost := start() // its store is empty
+		if missing := audit(lost, true); len(missing) != 1 || !missing[0].Returned || !strings.Contains(missing[0].Where, "Orders") {
+			t.Errorf("missing: %v", missing)
+		}
+		if err := lost.worker.RunOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if missing := audit(lost, false); len(missing) != 0 {
+			t.Errorf("still missing: %v", missing)
 		}
 	}
 }

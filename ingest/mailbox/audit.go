@@ -83,7 +83,7 @@ func (m *Mailbox) kept(ctx context.Context, c *conn, folder string, uid imap.UID
 		return nil, fmt.Errorf("read spooled mail: %w", err)
 	}
 	defer in.Close()
-	message, err := takeApart(in)
+	message, err := m.takeApart(in)
 	if err != nil {
 		return nil, err
 	}

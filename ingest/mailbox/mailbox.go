@@ -207,7 +207,7 @@ func (m *Mailbox) deliver(ctx context.Context, c *conn, uid imap.UID, raw []byte
 // yieldMail takes a mail apart and yields its files; large is why its body was not fetched.
 // It is put away once all of them are ours.
 func (m *Mailbox) yieldMail(ctx context.Context, c *conn, uid imap.UID, in io.ReadSeeker, digest string, large *conversion.Refusal, yield func(*ingest.Delivery, error) bool) (more bool, err error) {
-	message, err := takeApart(in)
+	message, err := m.takeApart(in)
 	if err != nil {
 		return true, err
 	}
@@ -234,6 +234,18 @@ func (m *Mailbox) yieldMail(ctx context.Context, c *conn, uid imap.UID, in io.Re
 		message.copies = append(message.copies, w.copies...)
 	}
 	return m.yieldFiles(c, uid, digest, message, yield), nil
+}
+
+// takeApart takes a mail apart. One that a reader of mails panics on is refused like one that is
+// damaged: it must not end the others.
+func (m *Mailbox) takeApart(in io.ReadSeeker) (message *letter, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.Log.Error("mail can't be taken apart", "source", m.Label, "panic", p)
+			message, err = asItIs(in, conversion.Refuse(conversion.NotATable, "The mail could not be taken apart. Send the file in a mail of its own, from another program if need be."))
+		}
+	}()
+	return takeApart(in)
 }
 
 // yieldFiles yields a mail's files. Small ones may be acknowledged after more were yielded.

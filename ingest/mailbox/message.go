@@ -116,6 +116,14 @@ func (w *walker) refuse(m *letter, in io.ReadSeeker, why *conversion.Refusal) er
 	return errors.Join(disk, err)
 }
 
+// asItIs is a mail that is refused as it is; nothing is read of it, and so nobody is answered.
+func asItIs(in io.ReadSeeker, why *conversion.Refusal) (*letter, error) {
+	w, m := &walker{}, &letter{}
+	err := w.refuse(m, in, why)
+	m.copies = w.copies
+	return m, err
+}
+
 // headerOf turns a plain header into one that decodes its fields.
 func headerOf(h textproto.Header) message.Header { return message.Header{Header: h} }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -451,5 +452,32 @@ func TestTakeApartIsQuick(t *testing.T) {
 			}
 			checkLetter(t, m)
 		})
+	}
+}
+
+// panicking panics at the first byte that is read from it.
+type panicking struct {
+	*strings.Reader
+	done bool
+}
+
+func (p *panicking) Read(b []byte) (int, error) {
+	if !p.done {
+		p.done = true
+		panic("poison")
+	}
+	return p.Reader.Read(b)
+}
+
+// A mail on which the reading of mails panics is refused, and kept.
+func TestAMailThatCannotBeTakenApart(t *testing.T) {
+	m := &Mailbox{Log: slog.New(slog.DiscardHandler)}
+	letter, err := m.takeApart(&panicking{Reader: strings.NewReader(plainMail)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer letter.remove()
+	if len(letter.files) != 1 || letter.files[0].refusal == nil || letter.files[0].refusal.Code != conversion.NotATable || letter.files[0].copy.Size != int64(len(plainMail)) {
+		t.Errorf("it became %+v", letter.files)
 	}
 }
