@@ -233,14 +233,22 @@ func testUploads(t *testing.T, open func(t *testing.T) *Store) {
 		if err := s.Approve(t.Context(), a.ID); !errors.Is(err, conversion.ErrTaken) {
 			t.Errorf("approved twice: %v", err)
 		}
-		b.NextTry = 20
-		must(t, s.NoteAttempts(t.Context(), []*conversion.Upload{b}))
+		must(t, s.NoteFailure(t.Context(), b.ID, "no memory", 20))
 		if got := toDecide(19); len(got) != 1 || len(toDecide(20)) != 2 {
 			t.Errorf("before the next try: %v, from then on %v", got, toDecide(20))
 		}
-		must(t, s.TakeBackAttempts(t.Context(), []*conversion.Upload{a, b}))
-		if got := toDecide(19); len(got) != 2 {
-			t.Errorf("taken back: %v", got)
+		attempts := func() int {
+			u, err := s.Upload(t.Context(), a.ID)
+			must(t, err)
+			return u.Attempts
+		}
+		must(t, s.NoteAttempts(t.Context(), []*conversion.Upload{a}))
+		if attempts() != 1 {
+			t.Errorf("%d attempts, want 1", attempts())
+		}
+		must(t, errors.Join(s.TakeBackAttempts(t.Context(), []*conversion.Upload{a}), s.TakeBackAttempts(t.Context(), []*conversion.Upload{a})))
+		if attempts() != 0 {
+			t.Errorf("%d attempts after they were taken back", attempts())
 		}
 	})
 	t.Run("uploads are listed newest first, and those to decide oldest first", func(t *testing.T) {

@@ -36,11 +36,11 @@ func (s *Store) Approve(ctx context.Context, upload int64) error {
 	})
 }
 
-// NoteAttempts notes that uploads are about to be decided, and when that may be tried again.
+// NoteAttempts notes that uploads are about to be decided.
 func (s *Store) NoteAttempts(ctx context.Context, uploads []*conversion.Upload) error {
 	return s.inTx(ctx, "note attempts", func(tx *transaction) error {
 		for _, u := range uploads {
-			if _, err := tx.ExecContext(ctx, "UPDATE upload SET attempts = attempts + 1, next_ms = $2 WHERE id = $1 AND state IN ('received', 'deciding')", u.ID, int64(u.NextTry)); err != nil {
+			if _, err := tx.ExecContext(ctx, "UPDATE upload SET attempts = attempts + 1 WHERE id = $1 AND state IN ('received', 'deciding')", u.ID); err != nil {
 				return err
 			}
 		}
@@ -52,7 +52,7 @@ func (s *Store) NoteAttempts(ctx context.Context, uploads []*conversion.Upload) 
 func (s *Store) TakeBackAttempts(ctx context.Context, uploads []*conversion.Upload) error {
 	return s.inTx(ctx, "take back attempts", func(tx *transaction) error {
 		for _, u := range uploads {
-			if _, err := tx.ExecContext(ctx, "UPDATE upload SET attempts = attempts - 1, next_ms = 0 WHERE id = $1 AND attempts > 0 AND state IN ('received', 'deciding')", u.ID); err != nil {
+			if _, err := tx.ExecContext(ctx, "UPDATE upload SET attempts = attempts - 1 WHERE id = $1 AND attempts > 0 AND state IN ('received', 'deciding')", u.ID); err != nil {
 				return err
 			}
 		}
@@ -60,10 +60,10 @@ func (s *Store) TakeBackAttempts(ctx context.Context, uploads []*conversion.Uplo
 	})
 }
 
-// NoteFailure notes what an attempt failed with.
-func (s *Store) NoteFailure(ctx context.Context, upload int64, why string) error {
+// NoteFailure notes what an attempt failed with, and when the next one may be.
+func (s *Store) NoteFailure(ctx context.Context, upload int64, why string, next conversion.Millis) error {
 	return s.inTx(ctx, "note failure", func(tx *transaction) error {
-		_, err := tx.ExecContext(ctx, "UPDATE upload SET last_error = $2 WHERE id = $1 AND state IN ('received', 'deciding')", upload, why)
+		_, err := tx.ExecContext(ctx, "UPDATE upload SET last_error = $2, next_ms = $3 WHERE id = $1 AND state IN ('received', 'deciding')", upload, why, int64(next))
 		return err
 	})
 }

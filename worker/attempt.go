@@ -18,8 +18,9 @@ const defaultAttempts = 5
 // mostAttempts is how often deciding an upload is tried before it waits for somebody.
 func (w *Worker) mostAttempts() int { return cmp.Or(max(w.Attempts, 0), defaultAttempts) }
 
-// pauseAfter is how long an upload waits after its nth attempt. What ended us, and was
-// perhaps something else, is tried again at once.
+// pauseAfter is how long an upload waits after its nth attempt has failed. One that ended with
+// us, and perhaps by something else, is tried again at once: others must not overtake it, since
+// what came later is to prevail.
 func pauseAfter(attempt int) time.Duration {
 	pauses := []time.Duration{0, 0, time.Minute, 30 * time.Minute}
 	return pauses[min(max(attempt, 1), len(pauses))-1]
@@ -126,7 +127,6 @@ func (a *attempts) note(ctx context.Context, uploads ...*conversion.Upload) erro
 	for _, u := range uploads {
 		if !a.noted[u.ID] {
 			u.Attempts++
-			u.NextTry = conversion.MillisOf(a.Now().Add(pauseAfter(u.Attempts)))
 			some, a.noted[u.ID] = append(some, u), true
 		}
 	}
@@ -147,7 +147,7 @@ func (w *Worker) failed(ctx context.Context, upload *conversion.Upload, failure 
 	if upload.Attempts >= w.mostAttempts() {
 		return w.exhausted(ctx, upload)
 	}
-	return w.Store.NoteFailure(ctx, upload.ID, upload.LastError)
+	return w.Store.NoteFailure(ctx, upload.ID, upload.LastError, conversion.MillisOf(w.Now().Add(pauseAfter(upload.Attempts))))
 }
 
 // exhausted holds an upload that was tried often enough.

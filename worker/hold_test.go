@@ -247,3 +247,20 @@ func TestWhatIsDecidedInPartCannotBeDiscarded(t *testing.T) {
 	b.wantState(upload.ID, conversion.Decided)
 	b.check()
 }
+
+// What was being decided when the process was killed is decided first: later files prevail.
+func TestWhatAKillHasEndedIsNotOvertaken(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 1)
+	b.accept("older.csv", table(line(0, "", "", "1.00")))
+	b.accept("newer.csv", table(line(0, "", "", "2.00")))
+	for range 4 {
+		if err := b.db.NoteAttempts(t.Context(), []*conversion.Upload{b.upload(1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.decideAll(b.Worker); err != "" {
+		t.Fatal(err)
+	}
+	b.wantSales("C0=2.00")
+}

@@ -33,7 +33,7 @@ type Store interface {
 	UploadsToDecide(ctx context.Context, now conversion.Millis, each func(*conversion.Upload) error) error
 	NoteAttempts(ctx context.Context, uploads []*conversion.Upload) error
 	TakeBackAttempts(ctx context.Context, uploads []*conversion.Upload) error
-	NoteFailure(ctx context.Context, upload int64, why string) error
+	NoteFailure(ctx context.Context, upload int64, why string, next conversion.Millis) error
 	Hold(ctx context.Context, upload int64, hold conversion.Hold, at conversion.Millis) error
 	UploadsWaiting(ctx context.Context, account string, each func(*conversion.Upload) error) error
 	Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error

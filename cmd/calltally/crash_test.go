@@ -42,6 +42,7 @@ type house struct {
 
 const crashAccounts = `
 store: calltally.db
+attempts: 1000 # each may be ended by a kill
 time_zone: America/New_York
 accounts:
   - {id: "23", region: US, report_to: [ops@acme.example], wait_for_calls: 0s, match: {lookback: 0s}, duplicates: {%s}, payouts: [{percent: 10}]}
