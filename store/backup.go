@@ -55,15 +55,28 @@ func Restore(ctx context.Context, backup, path, aside string) (verified Verified
 		return verified, "", fmt.Errorf("restore %s: %w", backup, err)
 	}
 	if _, err := os.Lstat(path); err == nil {
-		if err := closeAlone(ctx, path); err != nil {
+		if err := putAside(ctx, path, aside); err != nil {
 			return verified, "", fmt.Errorf("restore: %w", err)
-		}
-		if err := os.Link(path, aside); err != nil {
-			return verified, "", fmt.Errorf("restore: keep %s: %w", path, err)
 		}
 		kept = aside
 	}
 	return verified, kept, errors.Join(os.Rename(part, path), syncPath(filepath.Dir(path)))
+}
+
+// putAside gives a store another name as well. Of one that is damaged, what belongs to its file
+// goes with it; whether others have it open can't be told then.
+func putAside(ctx context.Context, path, aside string) error {
+	switch err := closeAlone(ctx, path); {
+	case errors.Is(err, ErrDamaged):
+		for _, ending := range []string{"-wal", "-shm"} {
+			if err := os.Rename(path+ending, aside+ending); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	case err != nil:
+		return err
+	}
+	return os.Link(path, aside)
 }
 
 // Prove proves that a file is a store, that no page is damaged, and that its ledger adds up.
@@ -85,7 +98,7 @@ func Prove(ctx context.Context, path string) (verified Verified, err error) {
 }
 
 // ErrDamaged says that a store's file is damaged.
-var ErrDamaged = errors.New("the store is damaged")
+var ErrDamaged = errors.New("the store is damaged: put a backup in its place with “calltally restore FILE”, and look after the disk")
 
 // integrity has the engine look for damaged pages: quick_check or integrity_check.
 func (s *Store) integrity(ctx context.Context, how string) error {
@@ -102,10 +115,7 @@ func (s *Store) integrity(ctx context.Context, how string) error {
 // Sound has the engine look through the file for damage, but for what indexes hold: it reads
 // about a gigabyte in a few seconds.
 func (s *Store) Sound(ctx context.Context) error {
-	if err := s.integrity(ctx, "quick_check"); err != nil {
-		return fmt.Errorf("%w; put a backup in its place with “calltally restore FILE”, and the disk under suspicion", err)
-	}
-	return nil
+	return s.integrity(ctx, "quick_check")
 }
 
 // ErrInUse says that others have a store open.

@@ -37,7 +37,7 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 	for _, step := range []func(context.Context) error{s.checkDurability, s.migrate} {
 		if err := patiently(ctx, step); err != nil {
 			s.Close()
-			return nil, fmt.Errorf("open store %s: %w", path, err)
+			return nil, fmt.Errorf("open store %s: %w", path, orDamaged(err))
 		}
 	}
 	return s, nil
@@ -101,7 +101,7 @@ func patiently(ctx context.Context, step func(context.Context) error) error {
 	const tries, pause = 40, 50 * time.Millisecond
 	for try := 1; ; try++ {
 		err := step(ctx)
-		if err == nil || errors.Is(err, errNotDurable) || try == tries || ctx.Err() != nil {
+		if err == nil || errors.Is(err, errNotDurable) || errors.Is(orDamaged(err), ErrDamaged) || try == tries || ctx.Err() != nil {
 			return err
 		}
 		select {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"modernc.org/sqlite"
@@ -16,6 +17,15 @@ var outages = []int{sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_N
 func (s *Store) Outage(err error) bool {
 	var failed *sqlite.Error
 	return errors.As(err, &failed) && slices.Contains(outages, failed.Code()&0xff)
+}
+
+// orDamaged says of an error, if it says so itself, that the file is damaged.
+func orDamaged(err error) error {
+	var failed *sqlite.Error
+	if errors.As(err, &failed) && (failed.Code()&0xff == sqlite3.SQLITE_NOTADB || failed.Code()&0xff == sqlite3.SQLITE_CORRUPT) {
+		return fmt.Errorf("%w (%w)", ErrDamaged, err)
+	}
+	return err
 }
 
 // unsynced are the engine's errors after which nobody knows what is on the disk: the system may

@@ -72,7 +72,7 @@ func findSame(ctx context.Context, tx *transaction, u *conversion.Upload) error 
 	if u.Again {
 		return nil
 	}
-	return tx.QueryRowContext(ctx, "SELECT COALESCE(MIN(id), 0) FROM upload WHERE account = $1 AND digest = $2 AND takes = $3 AND state <> 'refused' AND dry_run = 0 AND undoes = 0 AND replays = 0",
+	return tx.QueryRowContext(ctx, "SELECT COALESCE(MIN(id), 0) FROM upload WHERE account = $1 AND digest = $2 AND takes = $3 AND state <> 'refused' AND hold_code = '' AND dry_run = 0 AND undoes = 0 AND replays = 0",
 		u.Account, u.Digest[:], string(u.Takes)).Scan(&u.SameAs)
 }
 

@@ -57,7 +57,7 @@ func (c *restoreCommand) Run(g *globals) error {
 	if !c.Yes && g.atTerminal() && !g.agrees(fmt.Sprintf("Put the backup in the place of %s?", path)) {
 		return nil
 	}
-	aside := fmt.Sprintf("%s.before-%s", path, g.now().UTC().Format("20060102-150405"))
+	aside := fmt.Sprintf("%s.before-%s", path, g.now().UTC().Format("20060102-150405.000"))
 	verified, kept, err := store.Restore(g.ctx, c.File, path, aside)
 	if err != nil {
 		return err
