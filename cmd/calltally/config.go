@@ -306,15 +306,26 @@ func (c *config) relative(name string) string {
 // othersMay are the rights of those who are neither the owner nor in the group.
 const othersMay = 0o007
 
-// secret reads a secret from its file, which not everybody may read.
-func (c *config) secret(at, file string) (string, error) {
-	name := c.relative(file)
-	text, err := os.ReadFile(name)
+// secret is a secret that is set, or else the one in a file.
+func (c *config) secret(at, set, file string) (string, error) {
+	if file == "" {
+		return set, nil
+	}
+	if err := c.guarded(at, file); err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(c.relative(file))
 	if err != nil {
 		return "", c.at(faultAt(at, "the secret can't be read: %v", err))
 	}
-	if info, err := os.Stat(name); err == nil && info.Mode().Perm()&othersMay != 0 {
-		return "", c.at(faultAt(at, "everybody on this machine may read the secret in %s; take that away with “chmod o= %s”", file, file))
-	}
 	return strings.TrimRight(string(text), "\r\n"), nil
+}
+
+// guarded refuses a file with a secret that everybody on the machine may read. That there is
+// none is told when it is read.
+func (c *config) guarded(at, file string) error {
+	if info, err := os.Stat(c.relative(file)); file != "" && err == nil && info.Mode().Perm()&othersMay != 0 {
+		return c.at(faultAt(at, "everybody on this machine may read the secret in %s; take that away with “chmod o= %s”", file, file))
+	}
+	return nil
 }

@@ -109,7 +109,7 @@ func (c *config) grant(s *grantConfig, at string) (*grant, error) {
 		return nil, faultAt(at, "the grant has no client_id: register the program with the provider, which gives it one")
 	}
 	g := &grant{name: s.Name, app: s.To == grantToApp, now: time.Now}
-	g.client = oauth2.Config{ClientID: s.ClientID, ClientSecret: s.ClientSecret, Scopes: scopes, Endpoint: p.endpoint(s.Tenant)}
+	g.client = oauth2.Config{ClientID: s.ClientID, Scopes: scopes, Endpoint: p.endpoint(s.Tenant)}
 	for _, set := range []struct {
 		key, url string
 		into     *string
@@ -128,10 +128,8 @@ func (c *config) grant(s *grantConfig, at string) (*grant, error) {
 		return nil, faultAt(at, "the grant has no token_url: name the address that gives access tokens")
 	}
 	var err error
-	if s.ClientSecretFile != "" {
-		if g.client.ClientSecret, err = c.secret(at+".client_secret_file", s.ClientSecretFile); err != nil {
-			return nil, err
-		}
+	if g.client.ClientSecret, err = c.secret(at+".client_secret_file", s.ClientSecret, s.ClientSecretFile); err != nil {
+		return nil, err
 	}
 	if g.app && g.client.ClientSecret == "" {
 		return nil, faultAt(at, "the grant has no client secret: name its file with client_secret_file")

@@ -74,7 +74,7 @@ func (c *config) mailServer(set mailSettings) (*mailServer, error) {
 	if _, inURL := u.User.Password(); inURL {
 		return nil, faultAt(urlAt, "the address holds a password; put it in a file and name that with password_file")
 	}
-	s := &mailServer{host: u.Hostname(), user: u.User.Username(), secure: u.Scheme == scheme+"s", password: set.password}
+	s := &mailServer{host: u.Hostname(), user: u.User.Username(), secure: u.Scheme == scheme+"s"}
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"imap": "143", "imaps": "993", "smtp": "587", "smtps": "465"}[u.Scheme]
@@ -87,10 +87,8 @@ func (c *config) mailServer(set mailSettings) (*mailServer, error) {
 	if s.plain && !loopback(s.host) {
 		return nil, faultAt(urlAt, "tls=off is only for servers on this machine; take it out")
 	}
-	if set.passwordFile != "" {
-		if s.password, err = c.secret(at+".password_file", set.passwordFile); err != nil {
-			return nil, err
-		}
+	if s.password, err = c.secret(at+".password_file", set.password, set.passwordFile); err != nil {
+		return nil, err
 	}
 	if set.grant != "" {
 		g, err := c.grantNamed(set.grant, at)

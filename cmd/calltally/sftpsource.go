@@ -52,16 +52,15 @@ func (c *config) sftpFolder(s *sourceConfig, at string) (*sftp.Folder, error) {
 
 // sftpLogin reads how to log in.
 func (c *config) sftpLogin(s *sourceConfig, at string) (login sftp.Login, err error) {
-	login = sftp.Login{KeyFile: c.relative(s.KeyFile), Password: s.Password}
-	if s.PasswordFile != "" {
-		if login.Password, err = c.secret(at+".password_file", s.PasswordFile); err != nil {
-			return login, err
-		}
+	login = sftp.Login{KeyFile: c.relative(s.KeyFile)}
+	if login.Password, err = c.secret(at+".password_file", s.Password, s.PasswordFile); err != nil {
+		return login, err
 	}
-	if s.PassphraseFile != "" {
-		if login.Passphrase, err = c.secret(at+".passphrase_file", s.PassphraseFile); err != nil {
-			return login, err
-		}
+	if login.Passphrase, err = c.secret(at+".passphrase_file", "", s.PassphraseFile); err != nil {
+		return login, err
+	}
+	if err = c.guarded(at+".key_file", s.KeyFile); err != nil {
+		return login, err
 	}
 	if s.Agent {
 		if login.Agent = os.Getenv("SSH_AUTH_SOCK"); login.Agent == "" {

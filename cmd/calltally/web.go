@@ -68,10 +68,8 @@ func (c *config) checkWeb() error {
 
 // token reads the token of a source that takes requests.
 func (c *config) token(s *sourceConfig, at string) (token string, err error) {
-	if token = s.Token; s.TokenFile != "" {
-		if token, err = c.secret(at+".token_file", s.TokenFile); err != nil {
-			return "", err
-		}
+	if token, err = c.secret(at+".token_file", s.Token, s.TokenFile); err != nil {
+		return "", err
 	}
 	if len(token) < shortestToken {
 		return "", faultAt(at, "the source has no token of at least %d characters: put a random one into a file, as “openssl rand -hex 32 > api.token” does, and name it with token_file", shortestToken)
