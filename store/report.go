@@ -47,7 +47,7 @@ func nextReport(ctx context.Context, tx *transaction, upload int64, at conversio
 // ReportsDue calls each for the reports that are to be sent by now, oldest
 // first.
 func (s *Store) ReportsDue(ctx context.Context, now conversion.Millis, each func(conversion.ReportDue) error) error {
-	rows, err := s.read.QueryContext(ctx, "SELECT upload, revision, attempts, made_ms FROM report WHERE state = 'due' AND due_ms <= $1 ORDER BY upload, revision", int64(now))
+	rows, err := s.read.QueryContext(ctx, "SELECT upload, revision, attempts, made_ms FROM report WHERE state = 'due' AND due_ms NOT BETWEEN $1 AND $2 ORDER BY upload, revision", int64(now)+1, int64(now)+farthest)
 	if err != nil {
 		return fmt.Errorf("list reports due: %w", err)
 	}

@@ -273,10 +273,14 @@ func (s *Store) Bundle(ctx context.Context, source, bundle string) (all []*conve
 	return all, err
 }
 
+// farthest is farther ahead than anything is ever put off, in milliseconds: what is due after that
+// was put off by a clock that was wrong.
+const farthest = 12 * 60 * 60 * 1000
+
 // UploadsToDecide calls each for the uploads whose rows are to be decided by now,
 // oldest first.
 func (s *Store) UploadsToDecide(ctx context.Context, now conversion.Millis, each func(*conversion.Upload) error) error {
-	return s.eachUpload(ctx, each, "state IN ('received', 'deciding') AND hold_code = '' AND next_ms <= $1 ORDER BY id", int64(now))
+	return s.eachUpload(ctx, each, "state IN ('received', 'deciding') AND hold_code = '' AND next_ms NOT BETWEEN $1 AND $2 ORDER BY id", int64(now)+1, int64(now)+farthest)
 }
 
 // UploadsWaiting calls each for the uploads that have rows waiting for their

@@ -264,3 +264,28 @@ func TestWhatAKillHasEndedIsNotOvertaken(t *testing.T) {
 	}
 	b.wantSales("C0=2.00")
 }
+
+// What was put off by a clock that was a year ahead is not put off by a year.
+func TestAClockThatWasAheadDelaysNothing(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 1)
+	b.accept("orders.csv", table(line(0, "", "", "1.00")))
+	right := b.clock.Now()
+	b.clock.advance(365 * 24 * time.Hour)
+	sick := b.another(failingStore{b.db, func(conversion.HeldQuery) bool { return true }})
+	for range 3 {
+		b.decideAll(sick)
+	}
+	b.clock.advance(right.Sub(b.clock.Now()))
+	if err := b.decideAll(b.Worker); err != "" {
+		t.Fatal(err)
+	}
+	b.wantState(1, conversion.Decided)
+	b.clock.advance(365 * 24 * time.Hour)
+	b.post.refuse = 1
+	b.replyAll()
+	b.clock.advance(right.Sub(b.clock.Now()))
+	if err := b.replyAll(); err != "" || len(b.post.letters) != 2 {
+		t.Errorf("%s; the letter was tried %d times, want twice", err, len(b.post.letters))
+	}
+}

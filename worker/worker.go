@@ -219,8 +219,8 @@ func (w *Worker) RunOnce(ctx context.Context) error {
 	})
 	all.Go(func() {
 		defer close(decided)
-		afterEach(arrived, func() { // what fails is tried again after the last
-			deciding = w.DecideAll(ctx)
+		afterEach(arrived, func() {
+			deciding = errors.Join(deciding, w.DecideAll(ctx))
 			notify(decided)
 		})
 	})
