@@ -128,9 +128,6 @@ func closeAlone(ctx context.Context, path string) error {
 		return err
 	}
 	defer s.Close()
-	if err := s.readers.Close(); err != nil {
-		return err
-	}
 	return s.inOneFile(ctx)
 }
 

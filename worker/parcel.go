@@ -156,6 +156,13 @@ func (a *archive) keep(upload *conversion.Upload, file report.Attachment) (where
 	if err := os.Rename(a.path, filepath.Join(folder, name)); err != nil {
 		return "", errors.Join(fmt.Errorf("keep %s: %w", file.Name, err), os.Remove(a.path))
 	}
+	dir, err := os.Open(folder) // the mail will say that the file is there
+	if err == nil {
+		err = errors.Join(dir.Sync(), dir.Close())
+	}
+	if err != nil {
+		return "", fmt.Errorf("keep %s: %w", file.Name, err)
+	}
 	return filepath.Base(folder) + "/" + name, nil
 }
 

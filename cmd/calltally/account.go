@@ -69,6 +69,12 @@ func (h holdOverConfig) limits(at string) (limits conversion.AmountLimits, err e
 	return limits, nil
 }
 
+// holding reads over which amounts a file must be approved.
+func (a *accountConfig) holding(at string, to *conversion.Account) (err error) {
+	to.HoldOver, err = a.HoldOver.limits(at + ".hold_over")
+	return err
+}
+
 // optionsConfig says what a row's blank options mean.
 type optionsConfig struct {
 	AddToExistingPayout string `yaml:"add_to_existing_payout"`
@@ -106,7 +112,7 @@ func (a *accountConfig) account(at, zone string) (*conversion.Account, error) {
 		NegativeAmounts: a.NegativeAmounts, ErrorLimit: a.ErrorLimit, Dialect: a.Dialect, DecimalMark: '.', DryRunAddresses: a.DryRunAddresses,
 	}
 	for _, step := range []func(string, *conversion.Account) error{
-		func(at string, to *conversion.Account) error { return a.place(at, zone, to) }, a.words, a.matching, a.duplicates, a.payouts, a.changing,
+		func(at string, to *conversion.Account) error { return a.place(at, zone, to) }, a.words, a.matching, a.duplicates, a.payouts, a.changing, a.holding,
 	} {
 		if err := step(at, account); err != nil {
 			return nil, err
@@ -285,9 +291,6 @@ func (a *accountConfig) changing(at string, to *conversion.Account) (err error) 
 			return faultAt(at+".lock_before", "%q is not a day such as 2026-06-01", a.LockBefore)
 		}
 		to.LockBefore = conversion.DayOf(day)
-	}
-	if to.HoldOver, err = a.HoldOver.limits(at + ".hold_over"); err != nil {
-		return err
 	}
 	if to.DefaultStatus, err = oneOf(at+".default_status", a.DefaultStatus, conversion.StatusApproved, conversion.StatusPending, conversion.StatusDeclined, conversion.StatusOther); err != nil {
 		return err

@@ -157,7 +157,7 @@ func (c *config) checkDigest() error {
 	return nil
 }
 
-// checkLimits refuses limits that would refuse everything.
+// checkLimits refuses limits that would refuse everything, try nothing or keep nothing.
 func (c *config) checkLimits() error {
 	if _, err := c.Retain.retention(); err != nil {
 		return c.at(err)

@@ -129,46 +129,6 @@ func refusedByServer(err error) bool {
 	return errors.As(err, &no) && no.Type != imap.StatusResponseTypeBye
 }
 
-// suspect notes a mail that could not be had. It comes last from now on, so that
-// it delays no other.
-func (m *Mailbox) suspect(uid imap.UID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.suspects == nil {
-		m.suspects = map[imap.UID]int{}
-	}
-	m.suspects[uid]++
-}
-
-// suspected is how often a mail could not be had.
-func (m *Mailbox) suspected(uid imap.UID) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.suspects[uid]
-}
-
-func (m *Mailbox) suspectsLast(uids []imap.UID) []imap.UID {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	slices.SortStableFunc(uids, func(a, b imap.UID) int {
-		switch {
-		case (m.suspects[a] > 0) == (m.suspects[b] > 0):
-			return cmp.Compare(a, b)
-		case m.suspects[a] > 0:
-			return 1
-		}
-		return -1
-	})
-	return uids
-}
-
-// unsuspected leaves out mails that could not be had before: they are fetched alone.
-func (m *Mailbox) unsuspected(uids []imap.UID) []imap.UID {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(uids), func(uid imap.UID) bool { return m.suspects[uid] > 0 })
-}
-
 // deliver yields what is in one mail; raw are its bytes, nil if it must be fetched. An error
 // is the connection's; what is wrong with the mail itself is in its deliveries.
 func (m *Mailbox) deliver(ctx context.Context, c *conn, uid imap.UID, raw []byte, yield func(*ingest.Delivery, error) bool) (more bool, err error) {
@@ -276,50 +236,6 @@ func (m *Mailbox) yieldFiles(c *conn, uid imap.UID, digest string, message *lett
 		}
 	}
 	return more
-}
-
-// done notes that a mail is to be put into a folder. By another connection its number may
-// mean another mail: then it comes again.
-func (m *Mailbox) done(c *conn, uid imap.UID, folder string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.conn != c {
-		return
-	}
-	if m.toFile == nil {
-		m.toFile = map[string]imap.UIDSet{}
-	}
-	uids := m.toFile[folder]
-	uids.AddNum(uid)
-	m.toFile[folder] = uids
-}
-
-// putAway puts mails away that are done.
-func (m *Mailbox) putAway(ctx context.Context, c *conn) error {
-	m.mu.Lock()
-	toFile := m.toFile
-	m.toFile = nil
-	m.mu.Unlock()
-	var failures []error
-	for folder, uids := range toFile {
-		failures = append(failures, c.file(ctx, uids, folder))
-	}
-	return errors.Join(failures...)
-}
-
-// Finish puts mails away that were acknowledged last.
-func (m *Mailbox) Finish(ctx context.Context) error {
-	m.mu.Lock()
-	c := m.conn
-	m.mu.Unlock()
-	if c == nil {
-		return nil
-	}
-	err := m.putAway(ctx, c)
-	if err != nil && !refusedByServer(err) {
-		m.drop()
-	}
-	return err
 }
 
 // connect returns the connection, made anew if it was lost.
