@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"calltally/conversion"
 	"calltally/ingest"
 )
 
@@ -118,6 +119,7 @@ func TestArchivesThatAreRefused(t *testing.T) {
 		{"a password", lockedZip(t), "encrypted: The archive needs a password. Pack the files without one."},
 		{"a bomb", zipOf(t, "a.csv", strings.Repeat("a", 2<<20)), "archive_unsafe: The archive unpacks to more than 1 MiB, or to more than 200 times what it holds. Send its files one by one, unpacked."},
 		{"sizes that add up to nothing", claiming(t, zipOf(t, "a.csv", "a,b\n", "z.csv", "x"), "z.csv"), "archive_unsafe: The archive unpacks to more than 1 MiB, or to more than 200 times what it holds. Send its files one by one, unpacked."},
+		{"sizes that add up to nothing, within reason", claimingPacked(t, zipOf(t, "a.csv", strings.Repeat("a,b\n", 10), "z.csv", "x"), "z.csv", "\x00\x00\x00\x00\x00\x00\x00\x10"), "archive_unsafe: The archive unpacks to more than 1 MiB, or to more than 200 times what it holds. Send its files one by one, unpacked."},
 		{"nothing inside", zipOf(t, "__MACOSX/._a", "x", "a/", ""), "empty: The archive holds no file. Pack the CSV into it, or send it as it is."},
 		{"too many files", zipOf(t, many...), "archive_unsafe: The archive holds 201 files; at most 200 are read. Pack them into several archives."},
 	} {
@@ -134,6 +136,17 @@ func TestArchivesThatAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What unpacks to no more than is read may still be far more than what is packed.
+func TestArchivesThatExpand(t *testing.T) {
+	content := zipOf(t, "a.csv", strings.Repeat("a", 33<<20))
+	members(t, content, 1<<30, func(d *ingest.Delivery) error {
+		if d.Refusal == nil || d.Refusal.Code != conversion.ArchiveUnsafe {
+			t.Errorf("%d bytes: %v", len(content), d.Refusal)
+		}
+		return nil
+	})
 }
 
 // The list of what an archive holds is bounded before it is read: one of a few megabytes would

@@ -262,17 +262,25 @@ func zipOf(t testing.TB, files ...string) string {
 
 // claiming has a packed file claim in the directory that it unpacks to nearly 2^64 bytes.
 func claiming(t *testing.T, packed, name string) string {
+	return claimingPacked(t, packed, name, "")
+}
+
+// claimingPacked also has it claim to be packed into so many bytes, eight of them unless "".
+func claimingPacked(t *testing.T, packed, name, size string) string {
 	t.Helper()
 	at := strings.LastIndex(packed, name) - 46 // its entry in the directory
 	end := at + 46 + len(name)
-	extra := "\x01\x00\x08\x00" + "\xf0\xff\xff\xff\xff\xff\xff\xff" // ZIP64: the unpacked size
+	extra := "\x01\x00" + string(rune(8+len(size))) + "\x00" + "\xf0\xff\xff\xff\xff\xff\xff\xff" + size // ZIP64: the unpacked size
 	entry := []byte(packed[at:end])
 	copy(entry[24:28], "\xff\xff\xff\xff")
+	if size != "" {
+		copy(entry[20:24], "\xff\xff\xff\xff")
+	}
 	entry[30], entry[31] = byte(len(extra)), 0
 	b := []byte(packed[:at] + string(entry) + extra + packed[end:])
 	record := bytes.LastIndex(b, []byte("PK\x05\x06"))
-	size := uint32(b[record+12]) | uint32(b[record+13])<<8
-	size += uint32(len(extra))
-	b[record+12], b[record+13] = byte(size), byte(size>>8)
+	directory := uint32(b[record+12]) | uint32(b[record+13])<<8
+	directory += uint32(len(extra))
+	b[record+12], b[record+13] = byte(directory), byte(directory>>8)
 	return string(b)
 }

@@ -22,7 +22,7 @@ func conformance(t *testing.T, open func(t *testing.T) *Store) {
 	}{
 		{"uploads", testUploads}, {"settling", testSettling}, {"what is held", testHeld}, {"calls", testCalls},
 		{"corrected calls", testCorrectedCalls}, {"rehearsals", testRehearsals}, {"the proof of the ledger", testVerify},
-		{"reports", testReports}, {"refusals", testRefusals}, {"polls and jobs", testPollsAndJobs}, {"searches for calls", testSearches}, {"what calls are found by", testCallsFound}, {"statements", testStatements}, {"what is done together", testTogether}, {"what is done together and fails in part", testFailedPart}, {"what is found in its transaction", testFoundInTransaction}, {"costs of calls", testCosts}, {"opening", testOpening}, {"many writers", testManyWriters}, {"checks", testChecks},
+		{"reports", testReports}, {"refusals", testRefusals}, {"polls and jobs", testPollsAndJobs}, {"searches for calls", testSearches}, {"what calls are found by", testCallsFound}, {"statements", testStatements}, {"what is done together", testTogether}, {"what is done together and fails in part", testFailedPart}, {"what is found in its transaction", testFoundInTransaction}, {"costs of calls", testCosts}, {"opening", testOpening}, {"many writers", testManyWriters}, {"checks", testChecks}, {"fences", testFences},
 	} {
 		t.Run(suite.name, func(t *testing.T) { suite.run(t, open) })
 	}
@@ -1325,6 +1325,18 @@ func testChecks(t *testing.T, open func(t *testing.T) *Store) {
 	must(t, settle(t.Context(), s, doing(settlement(u, 0, 2), c, created)))
 	_, err := s.SaveCalls(t.Context(), "23", []conversion.Call{{CallID: "A", Start: 5}})
 	must(t, err)
+	must(t, tamper(t, s,
+		"INSERT INTO report (upload, revision, state, made_ms, due_ms) VALUES (1, 7, 'due', 1, 1)",
+		"INSERT INTO posting (upload, revision, recipient, state, letter, at_ms) VALUES (1, 7, 'jo@acme.example', 'sent', 'l', 1)",
+		"INSERT INTO superseded_transaction (account, transaction_id, call) SELECT 1, 'T', id FROM call",
+		"INSERT INTO fingerprint (fingerprint, change) VALUES (x'01', 1)",
+		"INSERT INTO call_caller (account, caller, start_ms, call) VALUES (1, 2, 3, 4)",
+		"INSERT INTO conversion_call (call, conversion) VALUES (1, 1)"))
+	const reporting, delivering = "INSERT INTO report (upload, revision, state, made_ms, due_ms) ", "INSERT INTO upload (account, source, origin, digest, size, name, stem, takes, dialect, received_ms, state) "
+	const changing = "INSERT INTO change (id, conversion, seq, verdict, at_ms, effective) "
+	must(t, tamper(t, s, delivering+"SELECT account, source, 'elsewhere', digest, size, name, stem, takes, dialect, received_ms, state FROM upload",
+		reporting+"VALUES (1, 8, 'failed', 1, 1)", changing+"SELECT id + 7, id, 7, 'updated', 1, 1 FROM conversion")) // so that those below fail by what they break
+	must(t, tamper(t, s, "DELETE FROM upload WHERE origin = 'elsewhere'", "DELETE FROM report WHERE revision = 8", "DELETE FROM change WHERE seq = 7"))
 	for _, test := range []struct{ name, statement string }{
 		{"an upload in an unknown state", "UPDATE upload SET state = 'lost'"},
 		{"an upload that is refused without a code", "UPDATE upload SET state = 'refused', decided_ms = 5"},
@@ -1334,22 +1346,47 @@ func testChecks(t *testing.T, open func(t *testing.T) *Store) {
 		{"fewer than no attempts", "UPDATE upload SET attempts = -1"},
 		{"an upload that takes something else", "UPDATE upload SET takes = 'pictures'"},
 		{"fewer than no waiting rows", "UPDATE upload SET waiting = -1"},
-		{"the same delivery twice", "INSERT INTO upload (account, source, origin, digest, size, name, takes, dialect, received_ms, state) SELECT account, source, origin, digest, size, name, takes, dialect, received_ms, state FROM upload"},
+		{"the same delivery twice", delivering + "SELECT account, source, origin, digest, size, name, stem, takes, dialect, received_ms, state FROM upload"},
+		{"the same part of an upload twice", "INSERT INTO upload_part (upload, part, bytes) SELECT upload, part, x'00' FROM upload_part"},
+		{"an upload that is decided again and again", "UPDATE upload SET again = 2"},
+		{"an upload that is more than a dry run", "UPDATE upload SET dry_run = 2"},
+		{"an upload that is more than the last", "UPDATE upload SET closes = 2"},
+		{"two accounts of one name", "INSERT INTO account (name) SELECT name FROM account"},
+		{"a call that is more than astray", "UPDATE call SET astray = 2"},
+		{"a call that is more than corrected", "UPDATE call SET corrected = 2"},
+		{"a call that is found by its caller twice", "INSERT INTO call_caller SELECT account, caller, start_ms, call FROM call_caller"},
+		{"a transaction that is superseded twice", "INSERT INTO superseded_transaction SELECT account, transaction_id, call FROM superseded_transaction"},
 		{"a call of negative duration", "UPDATE call SET duration = -1"},
 		{"two calls of one id", "INSERT INTO call_name SELECT name, nth, call + 1 FROM call_name"},
 		{"a change by an unknown verdict", "UPDATE change SET verdict = 'rejected'"},
-		{"a change that creates another conversion", "INSERT INTO change (id, conversion, seq, verdict, at_ms, effective) SELECT id + 1, id, 1, 'created', 1, 1 FROM conversion"},
+		{"a change that creates another conversion", changing + "SELECT id + 1, id, 1, 'created', 1, 1 FROM conversion"},
+		{"a change that repeats another conversion", changing + "SELECT id + 1, id, 1, 'repeated', 1, 1 FROM conversion"},
+		{"a change that increments the conversion it created", "UPDATE change SET verdict = 'incremented'"},
+		{"a change before the first", changing + "SELECT 99, 99, -1, verdict, 1, 1 FROM change"},
+		{"two changes of one number", changing + "SELECT id + 1, id, 1, 'updated', 1, 1 FROM conversion UNION ALL SELECT id + 2, id, 1, 'updated', 1, 1 FROM conversion"},
+		{"a row that is applied twice", "INSERT INTO fingerprint (fingerprint, change) VALUES (x'01', 2)"},
+		{"a conversion without a change", "UPDATE conversion SET changes = 0"},
+		{"a conversion that is more than regrouped", "UPDATE conversion SET regrouped = 2"},
 		{"a change that updates the conversion it created", "UPDATE change SET verdict = 'updated'"},
 		{"a sale without a currency", "UPDATE conversion SET sale_currency = ''"},
+		{"a receipt without a currency", "UPDATE conversion SET received_currency = ''"},
 		{"a payout without a currency", "UPDATE conversion SET payout_currency = ''"},
 		{"a conversion before the first", "UPDATE conversion SET nth = -1"},
 		{"two conversions of one key and number", "INSERT INTO conversion_key SELECT call, key, nth, conversion + 1 FROM conversion_key"},
+		{"a key before the first", "UPDATE conversion_key SET nth = -1"},
+		{"a conversion that is found by its reference twice", "INSERT INTO conversion_reference SELECT reference, conversion FROM conversion_reference"},
+		{"a conversion that is found by its call twice", "INSERT INTO conversion_call SELECT call, conversion FROM conversion_call"},
 		{"a conversion in an unknown status", "UPDATE conversion SET status = 'lost'"},
 		{"an amount of one that was undone", "UPDATE conversion SET status = 'undone'"},
 		{"outcomes that end before they begin", "UPDATE outcome_chunk SET last_line = 1"},
-		{"a report in an unknown state", "INSERT INTO report (upload, revision, state, due_ms) VALUES (1, 1, 'lost', 1)"},
-		{"a report before the first", "INSERT INTO report (upload, revision, state, due_ms) VALUES (1, 0, 'due', 1)"},
-		{"a report that was sent at no time", "INSERT INTO report (upload, revision, state, due_ms) VALUES (1, 1, 'sent', 1)"},
+		{"the same outcomes twice", "INSERT INTO outcome_chunk (upload, first_line, last_line, outcomes) SELECT upload, first_line, last_line, outcomes FROM outcome_chunk"},
+		{"a report in an unknown state", reporting + "VALUES (1, 1, 'lost', 1, 1)"},
+		{"a report before the first", reporting + "VALUES (1, 0, 'due', 1, 1)"},
+		{"a report that was sent at no time", reporting + "VALUES (1, 1, 'sent', 1, 1)"},
+		{"the same report twice", reporting + "VALUES (1, 7, 'due', 1, 1)"},
+		{"a posting in an unknown state", "UPDATE posting SET state = 'lost'"},
+		{"the same posting twice", "INSERT INTO posting (upload, revision, recipient, state, letter, at_ms) SELECT upload, revision, recipient, state, letter, at_ms FROM posting"},
+		{"a posting of no report", "PRAGMA foreign_keys = 1; UPDATE posting SET revision = 9"},
 		{"words where a number belongs", "UPDATE conversion SET sale = 'a lot'"},
 	} {
 		t.Run("the schema refuses "+test.name, func(t *testing.T) {
@@ -1358,10 +1395,123 @@ func testChecks(t *testing.T, open func(t *testing.T) *Store) {
 			}
 		})
 	}
+	must(t, tamper(t, s, "DELETE FROM call_caller"))
 	wantVerified(t, s, 1, 1)
 	if !bytes.Equal([]byte(readAll(t, s, u.ID)), []byte("a")) {
 		t.Error("the bytes are gone")
 	}
+}
+
+// testFences has things happen twice, or after something else has.
+func testFences(t *testing.T, open func(t *testing.T) *Store) {
+	decided := func(t *testing.T, s *Store, origin string) *conversion.Upload {
+		t.Helper()
+		u := begun(t, s, origin)
+		done := settlement(u, 0, 2)
+		done.Done, done.News = true, true
+		must(t, settle(t.Context(), s, done))
+		return u
+	}
+	t.Run("rows that wait are settled once", func(t *testing.T) {
+		s := open(t)
+		u := begun(t, s, "a")
+		wait := settlement(u, 0, 2)
+		wait.Tally = conversion.Tally{}
+		wait.Tally.Add(conversion.Outcome{Line: 2, Verdict: conversion.Waiting})
+		wait.Done = true
+		must(t, settle(t.Context(), s, wait))
+		again := settlement(u, 2, 2)
+		again.From, again.Waiting, again.Done = conversion.Decided, 1, true
+		must(t, settle(t.Context(), s, again))
+		if err := settle(t.Context(), s, again); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("the second time: %v", err)
+		}
+	})
+	t.Run("what is decided in part is not refused", func(t *testing.T) {
+		s := open(t)
+		u := begun(t, s, "a")
+		must(t, settle(t.Context(), s, settlement(u, 0, 2)))
+		if err := s.Refuse(t.Context(), u.ID, conversion.Refusal{Code: conversion.Empty, Sentence: "Empty."}, 5); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("what is decided is not held", func(t *testing.T) {
+		s := open(t)
+		err := s.Hold(t.Context(), decided(t, s, "a").ID, conversion.Hold{Code: conversion.AmountsOverLimit, Sentence: "Too much."}, 5)
+		if !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("a report that was sent is not sent again", func(t *testing.T) {
+		s := open(t)
+		u := decided(t, s, "a")
+		must(t, s.MarkReplied(t.Context(), u.ID, 1, 3_000))
+		if err := s.MarkReplying(t.Context(), conversion.ReportDue{Upload: u.ID, Revision: 1}); !errors.Is(err, conversion.ErrTaken) {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("a report that was given up is not put off", func(t *testing.T) {
+		s := open(t)
+		u := decided(t, s, "a")
+		must(t, s.MarkReplyFailed(t.Context(), u.ID, 1, "no relay", 5_000, true))
+		must(t, s.PutOff(t.Context(), []conversion.ReportDue{{Upload: u.ID, Revision: 1}}, 9_000))
+		failed, err := s.Undelivered(t.Context(), 6_000)
+		if err != nil || len(failed) != 0 {
+			t.Errorf("it was given up at 5000, and since 6000 there are %v, %v", failed, err)
+		}
+	})
+	t.Run("what became of a report for a recipient is noted once", func(t *testing.T) {
+		s := open(t)
+		u := decided(t, s, "a")
+		first := conversion.Posting{Upload: u.ID, Revision: 1, Recipient: "jo@acme.example", Letter: "l", At: 5}
+		again := first
+		again.Refusal, again.At = "not here", 6
+		must(t, s.Post(t.Context(), []conversion.Posting{first}))
+		must(t, s.Post(t.Context(), []conversion.Posting{again}))
+		if noted, err := s.Postings(t.Context(), u.ID); err != nil || !slices.Equal(noted, []conversion.Posting{first}) {
+			t.Errorf("noted %+v, %v", noted, err)
+		}
+	})
+	t.Run("an account is made once", func(t *testing.T) {
+		must(t, open(t).EnsureAccounts(t.Context(), []string{"23", "23"}))
+	})
+	t.Run("a row's fingerprint is that of its last change", func(t *testing.T) {
+		s := open(t)
+		u := begun(t, s, "a")
+		print := conversion.Fingerprint{1}
+		for _, after := range []int{0, 2} {
+			c, created := made(u, after+2)
+			settled := doing(settlement(u, after, after+2), c, created)
+			settled.Fingerprints[print] = created.ID
+			settled.Reapplied = map[int64]int64{7: created.ID}
+			must(t, settle(t.Context(), s, settled))
+		}
+		held, err := heldBy(t.Context(), s, conversion.HeldQuery{Account: "23", Fingerprints: []conversion.Fingerprint{print}})
+		must(t, err)
+		if got, want := held.Applied(print), conversion.MakeID(u.ID, 4); got == nil || got.ID != want {
+			t.Errorf("it was applied to %+v, want conversion %d", got, want)
+		}
+	})
+	t.Run("a conversion that comes back to what it was is found", func(t *testing.T) {
+		s := open(t)
+		u := begun(t, s, "a")
+		c, created := made(u, 2)
+		must(t, settle(t.Context(), s, doing(settlement(u, 0, 2), c, created)))
+		was := *c
+		for i, to := range []*conversion.Conversion{{Key: key("elsewhere"), Details: conversion.Details{ReferenceID: "other"}}, &was} {
+			moved, change := updated(c, u, i+3, 2_000, func(c *conversion.Conversion) { c.Key, c.ReferenceID = to.Key, to.ReferenceID })
+			again := doing(settlement(u, i+2, i+3), moved, change)
+			again.Rekeyed = []int64{c.ID}
+			must(t, settle(t.Context(), s, again))
+			c = moved
+		}
+		held, err := heldBy(t.Context(), s, conversion.HeldQuery{Account: "23", Keys: []conversion.Key{was.Key}, References: []string{was.ReferenceID}, Calls: []int64{was.Call}})
+		must(t, err)
+		if held.Conversion(c.ID) == nil {
+			t.Error("it is not")
+		}
+		wantVerified(t, s, 1, 3)
+	})
 }
 
 // callsFound are the calls that each search finds.

@@ -30,6 +30,17 @@ func TestSQLitePragmasAreInForce(t *testing.T) {
 	}
 }
 
+// An engine that doesn't do as it was told is not worked with: in memory, nothing is durable.
+func TestAStoreThatIsNotDurableIsRefused(t *testing.T) {
+	s, err := openSQLite(t.Context(), ":memory:")
+	if err == nil {
+		s.Close()
+	}
+	if !errors.Is(err, errNotDurable) {
+		t.Errorf("error %v, want errNotDurable", err)
+	}
+}
+
 func TestSQLiteReadersCannotWrite(t *testing.T) {
 	s := opened(t, filepath.Join(t.TempDir(), "calltally.db"))
 	if _, err := s.read.ExecContext(t.Context(), "INSERT INTO account (name) VALUES ('x')"); err == nil {

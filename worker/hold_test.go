@@ -3,6 +3,8 @@ package worker_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"calltally/conversion"
+	"calltally/ingest"
 	"calltally/worker"
 )
 
@@ -118,6 +121,60 @@ func TestAttemptsThatEndedTheProcessCount(t *testing.T) {
 	b.wantState(3, conversion.Decided)
 	if u := b.wantState(2, conversion.OnHold); u.Hold != nil && u.Hold.Code != conversion.AttemptsExhausted {
 		t.Errorf("held for %+v", u.Hold)
+	}
+}
+
+// An attempt may be the end of the process: that it is made is on the disk before.
+func TestAnAttemptIsNotedBeforeItIsMade(t *testing.T) {
+	for name, padding := range map[string]int{"small.csv": 0, "large.csv": 70 << 10} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			b.know(0, 1)
+			b.accept(name, table(line(0, "", "", "1.00"))+strings.Repeat("\n", padding))
+			settled := false
+			w := b.another(settleHook{b.db, func() {
+				settled = true
+				if got := b.upload(1).Attempts; got != 1 {
+					t.Errorf("%d attempts are noted", got)
+				}
+			}})
+			if err := b.decideAll(w); err != "" || !settled {
+				t.Errorf("settled: %v; %s", settled, err)
+			}
+		})
+	}
+}
+
+// openingStore notes which uploads are opened.
+type openingStore struct {
+	worker.Store
+	opened *[]int64
+}
+
+func (s openingStore) OpenUpload(ctx context.Context, upload int64) func() (io.ReadCloser, error) {
+	*s.opened = append(*s.opened, upload)
+	return s.Store.OpenUpload(ctx, upload)
+}
+
+// Reading it may be what has ended the process: a file that comes again is not read by the way.
+func TestWhatMayHaveEndedTheProcessIsNotReadOnArrival(t *testing.T) {
+	b := newBench(t, nil)
+	first, second := delivery("23", "first.csv", table(line(0, "", "", "1.00"))), delivery("23", "second.csv", table(line(0, "", "", "2.00")))
+	if _, err := b.Accept(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.db.NoteAttempts(t.Context(), []*conversion.Upload{b.upload(1)}); err != nil {
+		t.Fatal(err)
+	}
+	var opened []int64
+	w := b.another(openingStore{b.db, &opened})
+	for _, d := range []*ingest.Delivery{first, second} {
+		if _, err := w.Accept(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(opened, []int64{2}) {
+		t.Errorf("uploads %v are read, want the second", opened)
 	}
 }
 

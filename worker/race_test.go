@@ -169,6 +169,32 @@ func TestWhatIsRefusedIsNeverDecided(t *testing.T) {
 }
 
 // A file that can't be read is refused by whoever comes first.
+// What nobody vouches for waits from the moment that it is saved, until somebody approves it.
+func TestWhatNobodyVouchesForIsHeld(t *testing.T) {
+	b := newBench(t, mailAccount)
+	b.know(0, 1)
+	w := b.another(saveHook{b.db, func() {
+		if err := b.DecideAll(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}})
+	upload, err := w.Accept(t.Context(), mailed(table(line(0, "", "", "1.00")), func(d *ingest.Delivery) { d.Mail.Doubt = "there is no proof" }))
+	if err == nil {
+		err = b.DecideAll(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.wantSales()
+	if u := b.wantState(upload.ID, conversion.OnHold); u.Hold == nil || u.Hold.Code != conversion.SenderNotAuthenticated || !strings.Contains(u.Hold.Sentence, "jo@acme.example: there is no proof.") {
+		t.Errorf("held for %+v", u.Hold)
+	}
+	if err := b.Retry(t.Context(), upload.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.wantSales("C0=1.00")
+}
+
 func TestAcceptingAndDecidingAtOnce(t *testing.T) {
 	for name, content := range map[string]string{"good.csv": table(line(0, "", "", "1.00")), "bad.csv": "no table at all, just a few words\n"} {
 		t.Run(name, func(t *testing.T) {

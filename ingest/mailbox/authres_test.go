@@ -48,7 +48,7 @@ func TestAuthResultsThatSayNothing(t *testing.T) {
 		"", " ", ";", "; dmarc=pass", "mx.acme.example; dmarc", "mx.acme.example; dmarc=", "mx.acme.example; =pass", "mx.acme.example dmarc=pass",
 		`mx.acme.example; dmarc=pass header.from="acme.example`, `mx.acme.example; dmarc=pass (header.from=acme.example`, `mx.acme.example; dmarc=pass header.from=acme.example)`,
 		"mx.acme.example; dmarc=pass header.from=acme.example header.from=bank.example", "mx.acme.example; dmarc=pass bank.example", "mx.acme.example; none; dmarc=pass",
-		"mx.acme.example; dmarc=pass header.from=acme.example\x00", `mx.acme.example; "dmarc"=pass`, `mx.acme.example; dmarc="pass"`, "mx.acme.example 1 2; dmarc=pass", "mx.acme.example v1; dmarc=pass",
+		"mx.acme.example; dmarc=pass header.from=acme.example\x00", `mx.acme.example; "dmarc"=pass`, "mx.acme.example; dmarc=pass reason=\"a\x01b\"", `mx.acme.example; dmarc="pass"`, "mx.acme.example 1 2; dmarc=pass", "mx.acme.example 1 dmarc=pass", "mx.acme.example v1; dmarc=pass",
 		"mx.acme.example" + strings.Repeat("; spf=pass", 51), "mx.acme.example; spf=pass (" + strings.Repeat("x", 16<<10) + ")",
 	} {
 		if got, err := parseAuthResults(value); err == nil {

@@ -132,6 +132,16 @@ func TestDeliveryTellsWhereItCameFrom(t *testing.T) {
 	}
 }
 
+func TestAMailNobodyVouchesFor(t *testing.T) {
+	s := newServer(t, imap.CapMove)
+	s.put(t, "INBOX", ordersMail)
+	deliveries := mustPoll(t, mailboxOf(t, s.address))
+	wantNames(t, deliveries, "orders.csv")
+	if mail := deliveries[0].Mail; mail.TrustRecipient || !strings.Contains(mail.Doubt, "no mail server is set that is believed about senders") {
+		t.Errorf("trusted by its address: %v; doubted because %q", mail.TrustRecipient, mail.Doubt)
+	}
+}
+
 func TestWhereAMailGoes(t *testing.T) {
 	two := mixed(attached("text/csv", "orders.csv", orders), attached("text/csv", "sales.csv", sales))
 	refuseSales := func(d *ingest.Delivery) (ingest.Disposition, bool) {

@@ -33,6 +33,9 @@ func TestSender(t *testing.T) {
 		{"an empty group", "From: Friends:;", ""},
 		{"two addresses without a comma", "From: ann@shop.example <eve@evil.example>", ""},
 		{"a second address behind", "From: <ann@shop.example> <eve@evil.example>", ""},
+		{"a second address that is quoted oddly", `From: <ann@shop.example>, <"e v"@evil.example>`, ""},
+		{"a second address as the name", `From: "<eve@evil.example>" <ann@shop.example>`, ""},
+		{"a second address behind a comment in a comment", "From: ann@shop.example (a (b) eve@evil.example)", ""},
 		{"no domain", "From: ann", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 
@@ -44,10 +45,29 @@ func (s signers) lookup(_ context.Context, name string) ([]string, error) {
 	return []string{"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))}, nil
 }
 
+// While a key can't be looked up, it isn't known whether a signature is good.
+func TestAKeyThatCanNotBeLookedUp(t *testing.T) {
+	v := Vouchers{LookupTXT: func(context.Context, string) ([]string, error) {
+		return nil, &net.DNSError{Err: "no answer", IsTemporary: true}
+	}}
+	raw := signers{}.sign(t, plainMail, "acme.example")
+	head, err := textproto.ReadHeader(bufio.NewReader(strings.NewReader(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if doubt, err := v.doubt(t.Context(), headerOf(head), "jo@acme.example", strings.NewReader(raw)); !errors.Is(err, errUnsure) {
+		t.Errorf("%q, %v, want errUnsure", doubt, err)
+	}
+}
+
 func TestVouchers(t *testing.T) {
 	dns := signers{}
 	noted := func(value string) string { return "Authentication-Results: " + value + "\r\n" }
 	pass := noted("mx.rig.test; dmarc=pass header.from=acme.example")
+	buried := dns.sign(t, plainMail, "acme.example")
+	for range mostSignatures {
+		buried = dns.sign(t, buried, "evil.example")
+	}
 	pinned := Vouchers{Server: "mx.rig.test"}
 	for _, c := range []struct {
 		name     string
@@ -63,12 +83,14 @@ func TestVouchers(t *testing.T) {
 		{"nothing is set", Vouchers{}, pass + plainMail, "no mail server is set that is believed about senders, and it has no DKIM signature of acme.example"},
 		{"nothing is noted", pinned, plainMail, "the mail server mx.rig.test has noted nothing, and it has no DKIM signature of acme.example"},
 		{"another server vouches", pinned, noted("mx.evil.example; dmarc=pass header.from=acme.example") + plainMail, "the mail server mx.rig.test has noted nothing, and"},
+		{"a server without a name vouches", pinned, noted("spf=pass smtp.mailfrom=acme.example; dmarc=pass header.from=acme.example") + plainMail, "the mail server mx.rig.test has noted nothing, and"},
 		{"a name that only begins so", pinned, noted("mx.rig.test.evil.example; dmarc=pass header.from=acme.example") + plainMail, "the mail server mx.rig.test has noted nothing, and"},
 		{"a forgery below it", pinned, noted("mx.rig.test; dmarc=none") + pass + plainMail, "the mail server mx.rig.test has noted dmarc=none, and"},
 		{"it has failed", pinned, noted("mx.rig.test; dmarc=fail header.from=acme.example") + pass + plainMail, "the mail server mx.rig.test has found that it doesn't come from acme.example (dmarc=fail)"},
 		{"only SPF has passed", pinned, noted("mx.rig.test; spf=pass smtp.mailfrom=acme.example") + plainMail, "the mail server mx.rig.test has noted no dmarc, and"},
 		{"for another sender", pinned, noted("mx.rig.test; dmarc=pass header.from=evil.example") + plainMail, "the mail server mx.rig.test vouches for another sender than acme.example, and"},
 		{"twice", pinned, noted("mx.rig.test; dmarc=pass header.from=acme.example; dmarc=fail header.from=acme.example") + plainMail, "several results of dmarc"},
+		{"twice, and signed", pinned, noted("mx.rig.test; dmarc=pass header.from=acme.example; dmarc=fail header.from=acme.example") + dns.sign(t, plainMail, "acme.example"), "several results of dmarc"},
 		{"what can't be read", pinned, noted("mx.rig.test; dmarc=pass (header.from=acme.example") + pass + plainMail, "the Authentication-Results header can't be read, and"},
 		{"a forgery in a quoted word", pinned, noted(`mx.rig.test; spf=pass smtp.mailfrom="x; dmarc=pass header.from=acme.example"@evil.example; dmarc=fail header.from=acme.example`) + plainMail, "(dmarc=fail)"},
 		{"signed", pinned, dns.sign(t, plainMail, "acme.example"), ""},
@@ -76,6 +98,7 @@ func TestVouchers(t *testing.T) {
 		{"signed by a part of it", Vouchers{}, dns.sign(t, plainMail, "mail.acme.example"), ""},
 		{"signed by somebody else", Vouchers{}, dns.sign(t, plainMail, "evil.example"), "it has no DKIM signature of acme.example"},
 		{"signed by all of a country", Vouchers{}, dns.sign(t, strings.Replace(plainMail, "acme.example", "acme.co.uk", 1), "evil.co.uk"), "it has no DKIM signature of acme.co.uk"},
+		{"signed below what is looked at", Vouchers{}, buried, "it has no DKIM signature of acme.example"},
 		{"signed and changed", Vouchers{}, strings.Replace(dns.sign(t, plainMail, "acme.example"), "1,2", "1,9", 1), "its DKIM signature of acme.example is not good"},
 		{"signed and failed", pinned, noted("mx.rig.test; dmarc=fail header.from=acme.example") + dns.sign(t, plainMail, "acme.example"), "(dmarc=fail)"},
 		{"two senders", pinned, pass + "From: <jo@evil.example>\r\n" + plainMail, "the mail has not one plain sender in From"},

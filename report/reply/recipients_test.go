@@ -20,6 +20,8 @@ type relay struct {
 	refused map[string]int // address → SMTP code
 	after   int            // what it says against each mail that it has read; 0 to take it
 	taken   [][]string     // recipients of each mail that it took
+	insists bool           // on a sender
+	senders []string       // that were named
 }
 
 func (r *relay) NewSession(*smtp.Conn) (smtp.Session, error) { return &session{relay: r}, nil }
@@ -29,9 +31,16 @@ type session struct {
 	to    []string
 }
 
-func (s *session) Mail(string, *smtp.MailOptions) error { return nil }
-func (s *session) Reset()                               { s.to = nil }
-func (s *session) Logout() error                        { return nil }
+func (s *session) Reset()        { s.to = nil }
+func (s *session) Logout() error { return nil }
+
+func (s *session) Mail(from string, _ *smtp.MailOptions) error {
+	s.relay.senders = append(s.relay.senders, from)
+	if from == "" && s.relay.insists {
+		return &smtp.SMTPError{Code: 550, Message: "say who you are"}
+	}
+	return nil
+}
 
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if code := s.relay.refused[to]; code != 0 {
