@@ -1,0 +1,47 @@
+package main
+
+// durability are the syncs: what was said to be ours must be there after the power was cut.
+var durability = []mutation{
+	{name: "sync: commits", file: "store/engine.go", from: "_pragma=synchronous(FULL)", to: "_pragma=synchronous(NORMAL)", by: pragmas},
+	{name: "sync: that commits are durable is read back", file: "store/engine.go", from: `if journal != "wal" || synchronous != full {`, to: "if false {", by: pragmas, short: true},
+	{name: "sync: readers can't write", file: "store/engine.go", from: `"PRAGMA query_only = 1"`, to: `""`, by: pragmas},
+	{name: "sync: a claim", file: "ingest/claim.go", from: `files.Sync(".", workFolder)`, to: "files.Sync()", by: claims},
+	{name: "sync: where a claimed file was", file: "ingest/claim.go", from: `files.Sync(".", workFolder)`, to: "files.Sync(workFolder)", by: claims},
+	{name: "sync: where a claimed file is", file: "ingest/claim.go", from: `files.Sync(".", workFolder)`, to: `files.Sync(".")`, by: claims, short: true},
+	{name: "sync: a report's name", file: "ingest/drop.go", from: "return files.Sync(resultsFolder)", to: "return nil", by: claims},
+	{name: "sync: a file that is given back", file: "ingest/audit.go", from: `, files.Sync(".", path.Dir(at))`, to: "", by: claims},
+	{name: "sync: a report's bytes", file: "ingest/folder/folder.go", from: "buffered.Flush(), out.Sync(), out.Close()", to: "buffered.Flush(), out.Close()", by: powerCut("a_report")},
+	{name: "sync: a folder", file: "ingest/folder/folder.go", from: "if err := dir.Sync(); err != nil", to: "if err := error(nil); err != nil", by: powerCut("a_report")},
+	{name: "sync: a report's bytes on an SFTP server", file: "ingest/sftp/files.go", from: "return file.Sync()", to: "return nil", by: tests{"./ingest/sftp", "TestWhatIsWrittenIsSynced"}},
+	{name: "sync: a backup's bytes", file: "store/backup.go", from: "errors.Join(syncPath(part), os.Rename(part, to)", to: "errors.Join(os.Rename(part, to)",
+		unseen: proving},
+	{name: "sync: a backup's name", file: "store/backup.go", from: "os.Rename(part, to), syncPath(filepath.Dir(to)))", to: "os.Rename(part, to))", by: powerCut("a_backup")},
+	{name: "sync: a restored store's bytes", file: "store/backup.go", from: "errors.Join(err, out.Sync(), out.Close())", to: "errors.Join(err, out.Close())",
+		unseen: proving},
+	{name: "sync: a restored store's name", file: "store/backup.go", from: "os.Rename(part, path), syncPath(filepath.Dir(path)))", to: "os.Rename(part, path))", by: powerCut("a_restored_store")},
+	{name: "sync: tokens", file: "cmd/calltally/grant.go", from: "errors.Join(err, out.Sync(), out.Close())", to: "errors.Join(err, out.Close())", by: powerCut("tokens")},
+	{name: "sync: the name of the tokens' file", file: "cmd/calltally/grant.go", from: "if err := dir.Sync(); err != nil", to: "if err := error(nil); err != nil", by: powerCut("tokens")},
+	{name: "sync: a packed report", file: "worker/parcel.go", from: "zip.Close(), out.Sync())", to: "zip.Close())",
+		unseen: "the name that a packed report is kept under is not synced, so that it may be lost all the same"},
+	{name: "bytes: those that were digested are those that are kept", file: "store/upload.go", from: "if !bytes.Equal(saved.Sum(nil), u.Digest[:]) {", to: "if !bytes.Equal(saved.Sum(nil), saved.Sum(nil)) {", by: uploads},
+	{name: "backup: none takes a file's place", file: "store/backup.go", from: "if _, err := os.Lstat(to); err == nil {", to: "if false {", by: backups},
+	{name: "backup: its ledger is proven", file: "store/backup.go", from: "if err == nil && verified.Mismatches > 0 {", to: "if false {", by: backups},
+	{name: "backup: its pages are proven", file: "store/backup.go", from: `err = s.integrity(ctx, "integrity_check"); err == nil`, to: "true", by: backups},
+	{name: "restore: nobody has the store open", file: "store/backup.go", from: "if err := closeAlone(ctx, path); err != nil {", to: "if false {", by: backups},
+	{name: "restore: the store that was there is kept", file: "store/backup.go", from: "if err := os.Link(path, aside); err != nil {", to: "if false {", by: backups},
+}
+
+// proving is why no test can notice that a copy isn't synced.
+const proving = "to prove the copy it is opened, and SQLite syncs it as it takes the log up and puts it away again"
+
+var (
+	pragmas = tests{"./store", "TestSQLitePragmasAreInForce|TestSQLiteReadersCannotWrite|TestAStoreThatIsNotDurableIsRefused"}
+	claims  = tests{"./ingest", "TestWhatIsSyncedWhen"}
+	uploads = tests{"./store", "TestSQLiteConforms/uploads"}
+	backups = tests{"./store", "TestABackupIsProven|TestAStoreIsRestoredAlone"}
+)
+
+// powerCut are the tests that cut the power right after something was said to be done.
+func powerCut(after string) tests {
+	return tests{"./cmd/calltally", "TestAPowerCutRightAfter/" + after}
+}

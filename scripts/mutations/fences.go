@@ -1,0 +1,78 @@
+package main
+
+// fences are what keeps two processes, or two turns of one, from doing the same work twice.
+var fences = []mutation{
+	{name: "fence: a settlement goes on in the state that it began in", file: "store/ledger.go", from: "WHERE id = $1 AND state = $2 AND hold_code", to: "WHERE id = $1 AND (state = $2 OR TRUE) AND hold_code", by: settling},
+	{name: "fence: what is held is not settled", file: "store/ledger.go", from: "AND hold_code = '' AND cursor_line = $3", to: "AND cursor_line = $3", by: held},
+	{name: "fence: a settlement goes on behind the cursor", file: "store/ledger.go", from: "AND cursor_line = $3", to: "AND (cursor_line = $3 OR TRUE)", by: settling, short: true},
+	{name: "fence: rows that wait are settled once", file: "store/ledger.go", from: "AND waiting = $4`", to: "AND (waiting = $4 OR TRUE)`", by: settling},
+	{name: "fence: whoever finds nothing to update has lost the race", file: "store/upload.go", from: "err != nil || n != 1 {", to: "err != nil || n > 1 {", by: settling},
+	{name: "fence: what is decided is not refused", file: "store/upload.go", from: "AND (state = 'received' OR state = 'deciding' AND cursor_line = 0)", to: "", by: refusing},
+	{name: "fence: what is decided in part is not refused", file: "store/upload.go", from: "state = 'deciding' AND cursor_line = 0)", to: "state = 'deciding')", by: refusing},
+	{name: "fence: what is at rest is not begun", file: "store/upload.go", from: "AND state IN ('received', 'deciding') AND hold_code = ''\", upload, asJSON(reading))", to: "AND hold_code = ''\", upload, asJSON(reading))", by: refusing},
+	{name: "fence: what is held is not begun", file: "store/upload.go", from: "AND hold_code = ''\", upload, asJSON(reading))", to: "\", upload, asJSON(reading))", by: held},
+	{name: "fence: what is held is not to be decided", file: "store/upload.go", from: "state IN ('received', 'deciding') AND hold_code = '' AND next_ms <= $1", to: "state IN ('received', 'deciding') AND next_ms <= $1", by: held},
+	{name: "fence: what has failed is not to be decided before its time", file: "store/upload.go", from: " AND next_ms <= $1 ORDER BY id", to: " AND (next_ms <= $1 OR TRUE) ORDER BY id", by: held},
+	{name: "fence: what is held is not held again", file: "store/hold.go", from: "WHERE id = $1 AND hold_code = '' AND state", to: "WHERE id = $1 AND state", by: held},
+	{name: "fence: what is at rest is not held", file: "store/hold.go", from: "hold_code = '' AND state IN ('received', 'deciding')\", upload, string(hold.Code)", to: "hold_code = ''\", upload, string(hold.Code)", by: held},
+	{name: "fence: what is not held is not approved", file: "store/hold.go", from: "WHERE id = $1 AND hold_code <> ''`", to: "WHERE id = $1`", by: held},
+	{name: "fence: nobody is told of a hold that is over", file: "store/hold.go", from: "UPDATE report SET state = 'replaced' WHERE upload = $1 AND state = 'due'", to: "UPDATE report SET state = 'replaced' WHERE upload = $1 AND state = 'lost'", by: held},
+	{name: "fence: attempts are counted", file: "store/hold.go", from: "SET attempts = attempts + 1", to: "SET attempts = attempts", by: tests{"./worker", "TestAttemptsThatEndedTheProcessCount"}},
+	{name: "fence: attempts that were none are not below nothing", file: "store/hold.go", from: "AND attempts > 0 AND state", to: "AND state", by: held},
+	{name: "fence: an attempt is noted before it is made", file: "worker/attempt.go", from: "return a.Store.NoteAttempts(ctx, some)", to: "return nil", by: tests{"./worker", "TestAnAttemptIsNotedBeforeItIsMade"}},
+	{name: "fence: an outage is no attempt", file: "worker/attempt.go", from: "case ctx.Err() != nil || a.Store.Outage(err):", to: "case ctx.Err() != nil:", by: tests{"./worker", "TestWhatIsNoFaultOfAnUploadDoesNotCount"}},
+	{name: "fence: attempts end", file: "worker/attempt.go", from: "if upload.Attempts >= a.mostAttempts() && !a.noted[upload.ID] {", to: "if false {", by: tests{"./worker", "TestAttemptsThatEndedTheProcessCount"}},
+	{name: "fence: what is decided in part is not discarded", file: "worker/attempt.go", from: "if upload.Cursor > 0 {\n\t\treturn fmt.Errorf", to: "if false {\n\t\treturn fmt.Errorf", by: tests{"./worker", "TestWhatIsDecidedInPartCannotBeDiscarded"}},
+	{name: "fence: a try of a report is one process's", file: "store/report.go", from: "AND attempts = $3 AND state = 'due'", to: "AND (attempts = $3 OR TRUE) AND state = 'due'", by: reports, short: true},
+	{name: "fence: only what is due is sent", file: "store/report.go", from: "AND attempts = $3 AND state = 'due'", to: "AND attempts = $3", by: reports},
+	{name: "fence: a failure takes no report's place that was replaced", file: "store/report.go", from: "last_error = $5 WHERE upload = $1 AND revision = $2 AND state = 'due'", to: "last_error = $5 WHERE upload = $1 AND revision = $2", by: reports},
+	{name: "fence: what may have gone out keeps what it said", file: "store/report.go", from: "AND state = 'due' AND attempts > 0\"", to: "AND state = 'due'\"", by: reports},
+	{name: "fence: news while a report is due makes no second one", file: "store/report.go", from: " HAVING COUNT(CASE WHEN state = 'due' THEN 1 END) = 0", to: "", by: reports},
+	{name: "fence: a put-off report is due", file: "store/report.go", from: "SET due_ms = $3 WHERE upload = $1 AND revision = $2 AND state = 'due'", to: "SET due_ms = $3 WHERE upload = $1 AND revision = $2", by: twice},
+	{name: "fence: a report is one process's before it is mailed", file: "worker/reply.go", from: "err := all(func(w *Worker, due conversion.ReportDue) error { return w.Store.MarkReplying(ctx, due) })", to: "err := error(nil)", by: tests{"./worker", "TestTwoWorkersSendADueReportOnce"}},
+	{name: "fence: a report is one process's before it is put on its shelf", file: "worker/reply.go", from: "err := atOnce(ctx, w, all, func(w *Worker, due conversion.ReportDue) error { return w.Store.MarkReplying(ctx, due) })", to: "err := error(nil)", by: tests{"./worker", "TestAReportThatAnotherProcessHasSent|TestNewsWhileAReportIsPutOnItsShelf"}},
+	{name: "fence: who has a report doesn't get it again", file: "worker/post.go", from: "left = slices.DeleteFunc(left, func(address string) bool { return address == p.Recipient })", to: "", by: tests{"./worker", "TestOnlyThoseWhoDoNotHaveAReportGetItAgain"}},
+	{name: "fence: who has a report is noted", file: "worker/post.go", from: "if err := w.Store.Post(ctx, postings); err != nil {", to: "if false {", by: tests{"./worker", "TestOnlyThoseWhoDoNotHaveAReportGetItAgain"}},
+	{name: "fence: that somebody has a report is noted once", file: "store/report.go", from: " ON CONFLICT (upload, revision, recipient) DO NOTHING", to: "", by: reports},
+	{name: "fence: an account is made once", file: "store/store.go", from: " ON CONFLICT (name) DO NOTHING", to: "", by: settling},
+	{name: "fence: outcomes are decided again in place", file: "store/outcome.go", from: " ON CONFLICT (upload, first_line) DO UPDATE SET outcomes = excluded.outcomes", to: "", by: settling},
+	{name: "fence: a fingerprint is the last change's", file: "store/ledger.go", from: `"ON CONFLICT (fingerprint) DO UPDATE SET change = excluded.change"`, to: `""`, by: settling},
+	{name: "fence: a row is applied again once", file: "store/ledger.go", from: `"ON CONFLICT (change) DO UPDATE SET by_change = excluded.by_change"`, to: `""`, by: settling},
+	{name: "fence: a changed conversion is the one that it was", file: "store/ledger.go", from: `{changed, "ON CONFLICT (id) DO UPDATE SET " + changing}`, to: `{changed, ""}`, by: settling},
+	{name: "fence: only its own key is freed", file: "store/ledger.go", from: " AND conversion = $1\", id)", to: "\", id)",
+		unseen: "a key is one conversion's, and is left before another comes to it"},
+	{name: "fence: a changed call is the one that it was", file: "store/call.go", from: `{changed, "ON CONFLICT (id) DO UPDATE SET " + changingCall}`, to: `{changed, ""}`, by: tests{"./store", "TestSQLiteConforms/calls"}},
+	{name: "fence: a transaction is superseded once", file: "store/call.go", from: `"account, transaction_id, call", "ON CONFLICT DO NOTHING"`, to: `"account, transaction_id, call", ""`,
+		unseen: "what is superseded was looked up in the same transaction"},
+	{name: "fence: a reference is found once", file: "store/finders.go", from: `"reference, conversion", "ON CONFLICT DO NOTHING"`, to: `"reference, conversion", ""`, by: settling},
+	{name: "fence: a conversion of a call is found once", file: "store/finders.go", from: `"call, conversion", "ON CONFLICT DO NOTHING"`, to: `"call, conversion", ""`, by: settling},
+	{name: "fence: a poll is the last one", file: "store/report.go", from: "ON CONFLICT (source) DO UPDATE SET at_ms", to: "ON CONFLICT (source) DO NOTHING -- SET at_ms", by: polls},
+	{name: "fence: a poll that fails keeps the last that worked", file: "store/report.go", from: "CASE WHEN excluded.good_ms > 0 THEN excluded.good_ms ELSE poll.good_ms END", to: "excluded.good_ms", by: polls},
+	{name: "fence: a job's run is its last", file: "store/report.go", from: "ON CONFLICT (name) DO UPDATE SET ran_ms = excluded.ran_ms", to: "ON CONFLICT (name) DO NOTHING", by: polls},
+	{name: "fence: a delivery that is known is not saved again", file: "store/upload.go", from: "if err == nil {\n\t\t\tknown = true\n\t\t\treturn nil\n\t\t}", to: "", by: uploads},
+	{name: "fence: what was refused is no earlier upload", file: "store/upload.go", from: "AND takes = $3 AND state <> 'refused'", to: "AND takes = $3", by: uploads},
+	{name: "fence: another account's bytes are no earlier upload", file: "store/upload.go", from: "WHERE account = $1 AND digest = $2 AND takes", to: "WHERE (account = $1 OR TRUE) AND digest = $2 AND takes", by: uploads},
+	{name: "fence: whoever writes begins by that", file: "store/engine.go", from: `, "_txlock=immediate"`, to: "", by: tests{"./store", "TestSQLiteConforms/many_writers"}},
+	{name: "fence: a rehearsal leaves no trace", file: "store/engine.go", from: "if err != nil || !keep {", to: "if err != nil {", by: tests{"./store", "TestSQLiteConforms/rehearsals"}},
+	{name: "fence: an error takes the whole transaction back", file: "store/engine.go", from: "if err != nil || !keep {", to: "if !keep {", by: settling},
+	{name: "fence: an error in what is done together takes all of it back", file: "store/engine.go", from: "s.together.failed = cmp.Or(s.together.failed, err)", to: "", by: tests{"./store", "TestSQLiteConforms/what_is_done_together_and_fails_in_part"}},
+	{name: "fence: what was begun to be decided is not screened", file: "worker/accept.go", from: "upload.State == conversion.Received && upload.Attempts == 0 {", to: "upload.State == conversion.Received {", by: tests{"./worker", "TestWhatMayHaveEndedTheProcessIsNotReadOnArrival"}},
+	{name: "fence: a known delivery is not read", file: "worker/accept.go", from: "saved != nil || err != nil {\n\t\t\treturn saved, true, err", to: "err != nil {\n\t\t\treturn saved, true, err", by: tests{"./worker", "TestAKnownDeliveryIsNotRead"}},
+	{name: "fence: a source is told of what is saved only", file: "worker/accept.go", from: "\tif err != nil {\n\t\treturn nil, err\n\t}\n\treturn upload, w.acknowledge(ctx, d, upload)", to: "\tif err != nil {\n\t\treturn nil, errors.Join(err, w.acknowledge(ctx, d, &conversion.Upload{}))\n\t}\n\treturn upload, w.acknowledge(ctx, d, upload)", by: tests{"./worker", "TestAnArchiveThatIsTakenInPartComesAgain"}},
+	{name: "fence: a key waits for its turn", file: "web/keys.go", from: "if before == nil {\n\t\t\tbreak", to: "if true {\n\t\t\tbreak", by: tests{"./web", "TestKeys"}, short: true},
+	{name: "fence: a key is given back", file: "web/keys.go", from: "delete(k.busy, key)", to: "", by: tests{"./web", "TestKeys"}},
+	{name: "fence: a key that came with another file", file: "web/uploads.go", from: "if other != nil {", to: "if false {", by: tests{"./cmd/calltally", "TestOneKeyForDifferentFilesAtOnce"}},
+	{name: "fence: a file that changed is not claimed", file: "ingest/claim.go", from: "if f.err = unchanged(files, f); f.err == nil {", to: "if true {", by: tests{"./ingest", "TestAFileThatChangesBeforeItIsClaimed"}},
+	{name: "fence: a file that is moved takes no other's place", file: "ingest/folder/folder.go", from: "return &fs.PathError{Op: \"move to\", Path: to, Err: fs.ErrExist}", to: "return f.root.Rename(from, to)", by: tests{"./ingest", "TestTheSameNameAgain/folder"}},
+	{name: "fence: of several processes one renews a grant", file: "cmd/calltally/grant.go", from: "lock.TryLockContext(ctx, 50*time.Millisecond)", to: "false, error(nil)", by: tests{"./cmd/calltally", "TestOneOfSeveralProcessesRenews"}},
+	{name: "fence: a grant is not used before it is kept", file: "cmd/calltally/grant.go", from: "return token.AccessToken, g.keep(token)", to: "_ = g.keep(token)\n\treturn token.AccessToken, nil", by: tests{"./cmd/calltally", "TestATokenThatCanNotBeKept"}},
+}
+
+var (
+	settling = tests{"./store", "TestSQLiteConforms/(settling|what_is_held|corrected_calls|what_is_found|fences)"}
+	twice    = tests{"./store", "TestSQLiteConforms/fences"}
+	held     = tests{"./store", "TestSQLiteConforms/uploads/what_is_held|TestSQLiteConforms/fences"}
+	refusing = tests{"./store", "TestSQLiteConforms/(refusals|fences)"}
+	reports  = tests{"./store", "TestSQLiteConforms/(reports|fences)"}
+	polls    = tests{"./store", "TestSQLiteConforms/polls"}
+)
