@@ -34,15 +34,17 @@ import (
 // house is a folder with a configuration, a store and drop folders, in which
 // processes live and die.
 type house struct {
-	t    *testing.T
-	dir  string
-	bin  string
-	told map[string]string // results files → what they said when they were first seen
+	t     *testing.T
+	dir   string
+	bin   string
+	under []string          // the command that the program is started by, and its arguments; mostly none
+	told  map[string]string // results files → what they said when they were first seen
 }
 
-const crashAccounts = `
+const crashAccounts = "attempts: 1000 # each may be ended by a kill" + houseAccounts
+
+const houseAccounts = `
 store: calltally.db
-attempts: 1000 # each may be ended by a kill
 time_zone: America/New_York
 accounts:
   - {id: "23", region: US, report_to: [ops@acme.example], wait_for_calls: 0s, match: {lookback: 0s}, duplicates: {%s}, payouts: [{percent: 10}]}
@@ -115,7 +117,8 @@ type process struct {
 // start starts a command; failpoint, if not empty, is the step at which it dies.
 func (h *house) start(failpoint string, args ...string) *process {
 	h.t.Helper()
-	p := &process{Cmd: exec.Command(h.bin, args...), works: make(chan struct{}), lines: make(chan string, 1000), read: make(chan struct{})}
+	line := slices.Concat(h.under, []string{h.bin}, args)
+	p := &process{Cmd: exec.Command(line[0], line[1:]...), works: make(chan struct{}), lines: make(chan string, 1000), read: make(chan struct{})}
 	working := sync.OnceFunc(func() { close(p.works) })
 	p.Dir = h.dir
 	p.Env = append(os.Environ(), "CALLTALLY_FAILPOINT="+failpoint)
@@ -301,10 +304,10 @@ func TestKilledAtEveryStep(t *testing.T) {
 		{"create", strings.Repeat("created ", 13) + "rejected", conversion.Tally{Rows: 13, Counts: [9]int{conversion.Created: 13}}},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
-			undisturbed := killAt(t, mode.name, "", mode.verdicts, mode.changes)
+			undisturbed := killAt(t, mode.name, nil, mode.verdicts, mode.changes)
 			for _, step := range steps {
 				t.Run(step, func(t *testing.T) {
-					files := killAt(t, mode.name, step, mode.verdicts, mode.changes)
+					files := killAt(t, mode.name, []string{step, step}, mode.verdicts, mode.changes)
 					for name, content := range undisturbed {
 						if files[name] != content {
 							t.Errorf("%s differs from that of a walk without a crash", name)
@@ -316,10 +319,10 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 }
 
-// killAt has one file walk through the program, which dies at a step, dies there
-// again when it recovers, if it comes by, and then runs to the end. It returns
-// the report files.
-func killAt(t *testing.T, mode, step, verdicts string, changes conversion.Tally) map[string]string {
+// killAt has one file walk through the program, which dies at the first of some steps, and
+// at each of the others when it recovers, if it comes by, and then runs to the end. It
+// returns the report files.
+func killAt(t *testing.T, mode string, at []string, verdicts string, changes conversion.Tally) map[string]string {
 	office, err := openPostOffice("ops@acme.example")
 	if err != nil {
 		t.Fatal(err)
@@ -331,23 +334,22 @@ func killAt(t *testing.T, mode, step, verdicts string, changes conversion.Tally)
 	}
 	h.drop("drop", "orders.csv", crashFile())
 
-	kills := 0
-	p := h.start(step, "run")
-	if step == "" {
+	sent := 1
+	if len(at) == 0 {
+		p := h.start("", "run")
 		h.waitUntilSettled(1, 30*time.Second)
 		_ = p.Process.Signal(syscall.SIGTERM)
+		if signal, code := h.endWithin(p, 30*time.Second); code != exitDone {
+			t.Fatalf("run ended with signal %v, code %d:\n%s", signal, code, p.said.String())
+		}
 	}
-	if signal, code := h.endWithin(p, 30*time.Second); step != "" && signal != syscall.SIGKILL || step == "" && code != exitDone {
-		t.Fatalf("run ended with signal %v, code %d:\n%s", signal, code, p.said.String())
-	}
-	if step != "" {
-		kills++
-		p = h.start(step, "once")
+	for i, step := range at {
+		p := h.start(step, map[bool]string{true: "run", false: "once"}[i == 0])
 		switch signal, code := h.endWithin(p, 30*time.Second); {
-		case signal == syscall.SIGKILL:
-			kills++
-		case code != exitDone:
-			t.Fatalf("once ended with code %d:\n%s", code, p.said.String())
+		case signal == syscall.SIGKILL && step == "reply-after-send":
+			sent++
+		case signal != syscall.SIGKILL && (i == 0 || code != exitDone):
+			t.Fatalf("%s ended with signal %v, code %d:\n%s", p.Args[1], signal, code, p.said.String())
 		}
 	}
 	h.once()
@@ -379,7 +381,7 @@ func killAt(t *testing.T, mode, step, verdicts string, changes conversion.Tally)
 		t.Errorf("the reports are %v, want one, sent", reports)
 	}
 	h.checkFolder()
-	checkLetters(t, office, map[bool]int{true: 1 + kills, false: 1}[step == "reply-after-send"])
+	checkLetters(t, office, sent)
 	files := map[string]string{}
 	for _, name := range []string{"orders.results.csv", "orders.fix.csv"} {
 		text, err := os.ReadFile(h.path("drop", "results", name))
@@ -511,7 +513,10 @@ func (e *expectation) creating(file string) (lines []string) {
 // again. CALLTALLY_KILLS says how often, CALLTALLY_SEED makes up other files and
 // moments. scripts/soak runs it at length.
 func TestRandomKills(t *testing.T) {
-	kills, seed := envNumber(t, "CALLTALLY_KILLS", 40), envNumber(t, "CALLTALLY_SEED", 1)
+	killAtRandom(t, envNumber(t, "CALLTALLY_KILLS", 40), envNumber(t, "CALLTALLY_SEED", 1))
+}
+
+func killAtRandom(t *testing.T, kills, seed int) {
 	h := newHouse(t, fmt.Sprintf(crashAccounts, "mode: update, key: [reference_id]"))
 	e := newExpectation(seed)
 	began, early := time.Now(), 0

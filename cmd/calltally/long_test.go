@@ -8,48 +8,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"calltally/conversion"
 	"calltally/store"
 )
-
-// Asked to stop in the middle of a large file, the program ends within seconds, and goes on
-// where it was.
-func TestStopInTheMiddleOfAFile(t *testing.T) {
-	h := newHouse(t, fmt.Sprintf(crashAccounts, "mode: update, key: [reference_id]"))
-	const rows = 200_000 // of which those of the first transaction are 131,072
-	var file strings.Builder
-	file.WriteString(crashHeader)
-	for i := range rows {
-		fmt.Fprintf(&file, "%s,+%d,R%d,1.00\n", testCallStart(i%200), 12125550000+i%200, i)
-	}
-	h.drop("drop", "large.csv", file.String())
-	p := h.start("", "run")
-	p.says(t, `"msg":"upload received"`)
-	for db := h.open(); ; time.Sleep(20 * time.Millisecond) {
-		if u, err := db.Upload(t.Context(), 1); err != nil || u.Cursor > 0 || u.State == conversion.Decided {
-			break
-		}
-	}
-	_ = p.Process.Signal(syscall.SIGTERM)
-	began := time.Now()
-	if signal, code := h.endWithin(p, 10*time.Second); signal != 0 || code != exitDone {
-		t.Fatalf("it ended with signal %v, code %d:\n%s", signal, code, p.said.String())
-	}
-	db := h.open()
-	u, err := db.Upload(t.Context(), 1)
-	if err != nil || u.State != conversion.Deciding || u.Cursor == 0 || u.Attempts != 0 {
-		t.Fatalf("stopped after %s: the upload is %s at line %d, with %d attempts, %v; want it in the middle", time.Since(began), u.State, u.Cursor, u.Attempts, err)
-	}
-	h.once()
-	verified, err := db.Verify(t.Context())
-	if u, err2 := db.Upload(t.Context(), 1); err != nil || err2 != nil || u.Tally.Of(conversion.Created) != rows || verified.Mismatches != 0 || verified.Conversions != rows {
-		t.Errorf("in the end: %s, %+v, %v, %v", u.Tally, verified, err, err2)
-	}
-}
 
 // Killed with ten thousand uploads in the queue, the program works again within seconds: the
 // queue goes on, and what comes is taken.

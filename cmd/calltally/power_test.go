@@ -32,8 +32,9 @@ type disk struct {
 	mounted    bool
 }
 
-// newDisk makes a disk. Where that can't be done, the test is skipped, and in CI it fails.
-func newDisk(t *testing.T) *disk {
+// newDisk makes a disk with options of mkfs.ext4. Where that can't be done, the test is
+// skipped, and in CI it fails.
+func newDisk(t *testing.T, options ...string) *disk {
 	t.Helper()
 	d := &disk{t: t, image: filepath.Join(t.TempDir(), "disk.img"), dir: t.TempDir()}
 	if os.Geteuid() != 0 {
@@ -43,7 +44,7 @@ func newDisk(t *testing.T) *disk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if said, err := exec.Command("mkfs.ext4", "-q", d.image).CombinedOutput(); err != nil {
+	if said, err := exec.Command("mkfs.ext4", append(options, "-q", d.image)...).CombinedOutput(); err != nil {
 		d.missing(fmt.Sprintf("needs mkfs.ext4 (apt-get install e2fsprogs): %v %s", err, said))
 	}
 	t.Cleanup(func() {
@@ -101,11 +102,15 @@ func (d *disk) cut() {
 // CALLTALLY_CUTS says how often, CALLTALLY_SEED makes up other files and moments.
 // scripts/soak runs it at length.
 func TestPowerCuts(t *testing.T) {
+	cutAtRandom(t, envNumber(t, "CALLTALLY_CUTS", 12), envNumber(t, "CALLTALLY_SEED", 1))
+}
+
+func cutAtRandom(t *testing.T, cuts, seed int) {
 	bin, err := exec.LookPath("calltally")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cuts, seed, began := envNumber(t, "CALLTALLY_CUTS", 12), envNumber(t, "CALLTALLY_SEED", 1), time.Now()
+	began := time.Now()
 	h, e, gone := cutPower(t, bin, cuts, seed)
 	if len(gone) > 0 {
 		t.Fatalf("with seed %d, %d of %d files are neither in their folders nor in the store: %q", seed, len(gone), e.uploads(), gone)

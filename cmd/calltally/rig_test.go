@@ -497,15 +497,23 @@ func watchHeap(t *testing.T) func() int64 {
 }
 
 func TestRigACutConnectionIsFetchedAgain(t *testing.T) {
+	breakFetching(t, rig.HangUp, time.Minute, 100_000, 700_000, 1_300_000)
+}
+
+// breakFetching has connections break after so many bytes, while a mail of 1.4 MB is fetched
+// by somebody so patient. It is fetched again, and is one upload.
+func breakFetching(t *testing.T, how int32, patience time.Duration, cuts ...int64) {
 	p := newParties(t)
 	proxy := rig.NewProxy(t, rig.IMAP)
+	proxy.Break.Store(how)
 	app := startApp(t, p.config(t, "imap://%s@"+proxy.Address+"?tls=off", ""))
+	app.worker.Plans[0].Source.(*mailbox.Mailbox).Server.Patience = patience
 	const rows = 2000
 	importTestCalls(t, app, rows)
 	p.send(t, "Orders", "orders.csv", testUpload(rows, 500))
 	uploads := p.open(t, p.uploads)
 	eventually(t, "the mail arrives", 5*time.Second, func() bool { return uploads.count("INBOX") == 1 })
-	for _, cutAfter := range []int64{100_000, 700_000, 1_300_000} {
+	for _, cutAfter := range cuts {
 		proxy.CutAfter.Store(cutAfter)
 		if err := app.worker.RunOnce(t.Context()); err == nil {
 			t.Fatalf("a connection cut after %d bytes went unnoticed", cutAfter)
