@@ -51,13 +51,16 @@ const writerCache, readerCache = 24 << 10, 4 << 10
 // log take more memory.
 const pageSize = 8 << 10
 
+// patience is how long whoever writes waits for another process that does.
+const patience = time.Minute
+
 // sqliteDSN names the pragmas of every connection. The cache, in KiB, makes bulk work
 // indifferent to the order rows come in; the engine gives what all connections may have to
 // those that need it. The journal's mode is set after the others: once it is, a file has
 // its page size.
 func sqliteDSN(path string, cache int, more ...string) string {
 	options := []string{
-		"_pragma=busy_timeout(60000)", "_pragma=page_size(" + strconv.Itoa(pageSize) + ")", "_journal_mode=WAL", "_pragma=synchronous(FULL)",
+		"_pragma=busy_timeout(" + strconv.FormatInt(patience.Milliseconds(), 10) + ")", "_pragma=page_size(" + strconv.Itoa(pageSize) + ")", "_journal_mode=WAL", "_pragma=synchronous(FULL)",
 		"_pragma=foreign_keys(1)", "_pragma=temp_store(MEMORY)", "_pragma=cache_size(-" + strconv.Itoa(cache) + ")",
 	}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(append(options, more...), "&")
@@ -133,7 +136,7 @@ func (s *Store) inTx(ctx context.Context, action string, f func(*transaction) er
 func (s *Store) transact(ctx context.Context, f func(*transaction) (keep bool, err error)) error {
 	begun, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return fmt.Errorf("begin: %w", orOccupied(err))
 	}
 	defer func() {
 		if p := recover(); p != nil { // whoever is to blame for it, what was begun must end

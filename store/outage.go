@@ -28,6 +28,16 @@ func orDamaged(err error) error {
 	return err
 }
 
+// orOccupied says of an error, if it says so itself, that another process has kept us from
+// writing.
+func orOccupied(err error) error {
+	var failed *sqlite.Error
+	if errors.As(err, &failed) && failed.Code()&0xff == sqlite3.SQLITE_BUSY {
+		return fmt.Errorf("another process has been writing to the store for %.0f s, and must come to its end: “fuser -v FILE” names those that have the store open (%w)", patience.Seconds(), err)
+	}
+	return err
+}
+
 // unsynced are the engine's errors after which nobody knows what is on the disk: the system may
 // have thrown away what it could not write, and say nothing the next time.
 var unsynced = []int{sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}

@@ -30,7 +30,6 @@ type injected struct {
 
 // faultsNotHere are the faults that can't happen to this version, and why.
 var faultsNotHere = map[int]string{
-	13: "there are no leases that a stalled worker could outsleep: a chunk whose cursor has moved is refused",
 	23: "the store is a file: no server's process can be killed under it",
 	24: "the store is a file: the answer to a commit crosses no network",
 	25: "SQLite has one writer at a time, so that none waits for another's rows",
@@ -77,6 +76,8 @@ func walkFaults() []injected {
 		{"10_killed_at_random", func(t *testing.T) { killAtRandom(t, 10, 10) }},
 		{"11_power_cut", func(t *testing.T) { cutAtRandom(t, 3, 11) }},
 		{"12_killed_while_it_recovers", func(t *testing.T) { killAt(t, "ignore", stepsOfRecoveries, ignoredVerdicts, ignoredChanges) }},
+		{"13_stands_still_and_is_overtaken", stoodStill},
+		{"13_stands_still_and_holds_the_store", stoodInTheWay},
 		{"14_two_workers_on_one_folder", twoWorkers},
 		{"45_asked_to_stop_in_the_middle", stopInTheMiddle},
 		{"47_a_poisoned_file", poisonedFile},
@@ -179,6 +180,55 @@ func (h *house) wantDecided(names ...string) {
 	if verified, err := db.Verify(h.t.Context()); err != nil || verified.Mismatches != 0 || verified.Conversions != len(names) || verified.Changes != len(names) {
 		h.t.Errorf("the ledger has %+v, %v; want %d conversions", verified, err, len(names))
 	}
+}
+
+// startStopped starts a worker that stands still at a step.
+func (h *house) startStopped(step string) *process {
+	h.t.Helper()
+	p := h.start("stop:"+step, "run")
+	eventually(h.t, "it stands still", 20*time.Second, func() bool {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
+		return err == nil && strings.Contains(string(status), "State:\tT")
+	})
+	return p
+}
+
+// A worker stands still before it tells a source, and goes on when another has done all the
+// work: it comes too late.
+func stoodStill(t *testing.T) {
+	h := faultHouse(t, "")
+	h.drop("drop", "orders.csv", crashRows(0, "A"))
+	late := h.startStopped("accept-before-ack")
+	h.once()
+	h.wantDecided("orders.csv")
+	files := h.files("drop")
+	_ = late.Process.Signal(syscall.SIGCONT)
+	h.drop("other", "other.csv", crashRows(1, "B"))
+	h.waitUntilSettled(2, 20*time.Second) // it works on
+	h.stop(late)
+	h.wantDecided("orders.csv", "other.csv")
+	if now := h.files("drop"); !slices.Equal(now, files) {
+		t.Errorf("the folder holds %q, and held %q", now, files)
+	}
+}
+
+// A worker stands still in the middle of a transaction: another waits until it goes on.
+func stoodInTheWay(t *testing.T) {
+	h := faultHouse(t, "")
+	h.drop("drop", "orders.csv", crashRows(0, "A"))
+	late := h.startStopped("settle-before")
+	waits := h.start("", "run")
+	h.waitUntilWorking(waits)
+	h.drop("other", "other.csv", crashRows(1, "B"))
+	time.Sleep(1500 * time.Millisecond)
+	if uploads := h.uploads(h.open()); len(uploads) != 1 || uploads[0].State != conversion.Received {
+		t.Errorf("meanwhile the store has %d uploads, the first is %s", len(uploads), uploads[0].State)
+	}
+	_ = late.Process.Signal(syscall.SIGCONT)
+	h.waitUntilSettled(2, 20*time.Second)
+	h.stop(late)
+	h.stop(waits)
+	h.wantDecided("orders.csv", "other.csv")
 }
 
 // Two processes look at the same folders and decide by the same store.
