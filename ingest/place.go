@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"io"
 	"io/fs"
 )
@@ -44,7 +43,3 @@ type Files interface {
 	Lost() bool
 	Close() error
 }
-
-// ErrUnsynced says that what was written here may not be on the disk: the system may have thrown
-// it away, and say nothing the next time.
-var ErrUnsynced = errors.New("the disk didn't keep what was written")

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"calltally/conversion"
+	"calltally/ingest"
 	"calltally/report"
 )
 
@@ -156,11 +157,7 @@ func (a *archive) keep(upload *conversion.Upload, file report.Attachment) (where
 	if err := os.Rename(a.path, filepath.Join(folder, name)); err != nil {
 		return "", errors.Join(fmt.Errorf("keep %s: %w", file.Name, err), os.Remove(a.path))
 	}
-	dir, err := os.Open(folder) // the mail will say that the file is there
-	if err == nil {
-		err = errors.Join(dir.Sync(), dir.Close())
-	}
-	if err != nil {
+	if err := ingest.SyncNames(folder); err != nil { // the mail will say that the file is there
 		return "", fmt.Errorf("keep %s: %w", file.Name, err)
 	}
 	return filepath.Base(folder) + "/" + name, nil

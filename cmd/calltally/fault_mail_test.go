@@ -283,10 +283,16 @@ func (s *imapScript) source(password string) string {
 	return fmt.Sprintf("  - {name: mail, kind: imap, url: \"imap://%s@%s?tls=off\", password: %s, trust: recipient, account: \"23\", every: 1s}\n", url.User(scriptUser), s.address, password)
 }
 
+// mailedAccounts are the account of what comes by mail; with more of its settings, and its sources.
+const mailedAccounts = `store: calltally.db
+accounts: [{id: "23", region: US, time_zone: America/New_York, %swait_for_calls: 0s, match: {lookback: 0s}, duplicates: {mode: update, key: [reference_id]}, payouts: [{percent: 10}]}]
+sources:
+%s`
+
 // startMailed starts the program with the script's mailbox as a source.
 func startMailed(t *testing.T, s *imapScript) *app {
 	t.Helper()
-	app := startApp(t, configOf(t, "store: calltally.db\naccounts: [{id: \"23\", region: US, time_zone: America/New_York, wait_for_calls: 0s, match: {lookback: 0s}, duplicates: {mode: update, key: [reference_id]}, payouts: [{percent: 10}]}]\nsources:\n"+s.source(demoPassword)))
+	app := startApp(t, configOf(t, fmt.Sprintf(mailedAccounts, "", s.source(demoPassword))))
 	importTestCalls(t, app, 3)
 	return app
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/gofrs/flock"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"calltally/ingest"
 )
 
 // grant is the right to a mailbox that its owner, or their organisation, has granted the
@@ -179,12 +181,7 @@ func (g *grant) write() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("keep tokens: %w", err), os.Remove(out.Name()))
 	}
-	dir, err := os.Open(filepath.Dir(g.file))
-	if err != nil {
-		return fmt.Errorf("keep tokens: %w", err)
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil {
+	if err := ingest.SyncNames(filepath.Dir(g.file)); err != nil {
 		return fmt.Errorf("keep tokens: %w", err)
 	}
 	g.unsaved = false

@@ -5,15 +5,19 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/emersion/go-imap/v2"
+
 	"calltally/ingest"
 	"calltally/ingest/folder"
 	"calltally/store"
+	"calltally/worker"
 )
 
 // What was said to be done is there, whole, after a power cut in the next moment.
@@ -40,6 +44,13 @@ func TestAPowerCutRightAfter(t *testing.T) {
 			}
 			_, _, err := store.Restore(t.Context(), backup, path, "")
 			return err
+		}},
+		{"a packed report", "left/orders-upload-1.results.csv.gz", func(t *testing.T, path string) error {
+			relay := newRelayScript(t)
+			app := startApp(t, configOf(t, fmt.Sprintf(mailedAccounts, "report_to: [ops@acme.example], ", newIMAPScript(t, imap.CapMove).source(demoPassword)+`replies: {smtp: "smtp://`+relay.address+`?tls=off", from: "Uploads <uploads@calltally.example>"}`)))
+			importTestCalls(t, app, 1)
+			app.worker.Mail, app.worker.ResultsFolder = worker.MailLimits{Gzip: 1, Most: 1}, filepath.Dir(path)
+			return app.worker.RunOnce(t.Context())
 		}},
 		{"tokens", "rig.tokens", func(_ *testing.T, path string) error {
 			g := &grant{name: "rig", file: path, now: time.Now}

@@ -150,8 +150,7 @@ func (f files) Mkdir(name string) error {
 
 func (f files) Remove(name string) error { return f.root.Remove(name) }
 
-// Sync makes names durable. File systems that can't (some network shares) say so with an
-// error that means nothing to us.
+// Sync makes the names in folders durable.
 func (f files) Sync(folders ...string) error {
 	for _, name := range folders {
 		if err := f.sync(name); err != nil {
@@ -166,13 +165,5 @@ func (f files) sync(name string) error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	err = dir.Sync()
-	switch {
-	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EINVAL):
-		return nil
-	case errors.Is(err, syscall.EIO):
-		return fmt.Errorf("%w: %w", ingest.ErrUnsynced, err)
-	}
-	return err
+	return ingest.SyncNamesAndClose(dir)
 }
