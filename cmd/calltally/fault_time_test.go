@@ -53,6 +53,19 @@ func timeFaults() []injected {
 		{"44_reload_of_a_store_that_cannot_be", func(t *testing.T) {
 			reload(t, func(good string) string { return strings.Replace(good, "calltally.db", "nowhere/calltally.db", 1) }, "the one before stays")
 		}},
+		{"44_reload_of_an_address_that_is_taken", func(t *testing.T) {
+			taken, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer taken.Close()
+			reload(t, func(good string) string { return good + fmt.Sprintf("web: {listen: %q}\n", taken.Addr()) }, "address already in use")
+		}},
+		{"44_reload_of_a_certificate_that_is_not_there", func(t *testing.T) {
+			reload(t, func(good string) string {
+				return good + "web: {listen: \"127.0.0.1:0\", certificate_file: none.pem, key_file: none.pem}\n"
+			}, "certificate_file and key_file can't be read")
+		}},
 		{"50_DNS_down", nameUnknown},
 		{"50_certificate_expired", certificateExpired},
 	}

@@ -17,7 +17,7 @@ type runCommand struct{}
 // Run works until it is asked to stop (SIGTERM). SIGHUP has it go on by the configuration as it
 // is then; one that can't be taken leaves everything as it was.
 func (c *runCommand) Run(g *globals) error {
-	app, err := g.openToRun(g.ctx)
+	app, err := g.openToRun(g.ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -35,8 +35,9 @@ func (c *runCommand) Run(g *globals) error {
 	return nil
 }
 
-// openToRun opens the program for watching sources, with a store that is sound.
-func (g *globals) openToRun(ctx context.Context) (*app, error) {
+// openToRun opens the program for watching sources and taking requests, with a store that is
+// sound. It is to take the place of another, if there is one before it.
+func (g *globals) openToRun(ctx context.Context, before *app) (*app, error) {
 	app, err := g.open(ctx)
 	if err != nil {
 		return nil, err
@@ -46,6 +47,9 @@ func (g *globals) openToRun(ctx context.Context) (*app, error) {
 	}
 	if err == nil {
 		err = app.store.Sound(ctx)
+	}
+	if err == nil {
+		err = app.openDoor(before, g.log)
 	}
 	if err != nil {
 		return nil, errors.Join(err, app.close())
@@ -58,10 +62,7 @@ func (g *globals) openToRun(ctx context.Context) (*app, error) {
 func (g *globals) workUntilReload(app *app, reload <-chan os.Signal) (next *app, err error) {
 	ctx, stop := context.WithCancel(g.ctx)
 	defer stop()
-	stopServing, err := app.serve(ctx, g.log)
-	if err != nil {
-		return nil, errors.Join(err, app.close())
-	}
+	stopServing := app.serve(ctx, g.log)
 	g.log.Info("working", "sources", len(app.worker.Plans), "accounts", len(app.worker.Accounts), "store", app.store.String())
 	ended := make(chan error, 1)
 	go func() { ended <- app.worker.Run(ctx) }()
@@ -79,7 +80,7 @@ func (g *globals) workUntilReload(app *app, reload <-chan os.Signal) (next *app,
 
 // reload opens the program by the configuration as it is now; nil if that can't be taken.
 func (g *globals) reload(ctx context.Context, app *app) *app {
-	next, err := g.openToRun(ctx)
+	next, err := g.openToRun(ctx, app)
 	if err != nil {
 		why := withoutSecrets(err.Error())
 		g.log.Error("the configuration was not taken; the one before stays", "error", why)

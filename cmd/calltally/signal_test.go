@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -71,6 +75,49 @@ func reload(t *testing.T, spoil func(good string) string, says string) {
 	if n := len(h.uploads(h.open())); n != 3 {
 		t.Errorf("%d uploads, want 3", n)
 	}
+}
+
+// While the configuration is taken anew, nobody who has a request is refused. (What is read in
+// the moment in which the old server ends, net/http drops: it is to be sent again.)
+func TestReloadRefusesNobody(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	free.Close()
+	h := newHouse(t, fmt.Sprintf(crashAccounts, "mode: update")+fmt.Sprintf("web: {listen: %q}\n", address))
+	p := h.start("", "run")
+	p.says(t, `"msg":"working"`)
+	stop, failed := make(chan struct{}), make(chan error)
+	go func() {
+		defer close(failed)
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			response, err := client.Get("http://" + address + "/uploads/1")
+			if err == nil {
+				response.Body.Close()
+			} else if !errors.Is(err, io.EOF) {
+				failed <- err
+				return
+			}
+		}
+	}()
+	for range 5 {
+		_ = p.Process.Signal(syscall.SIGHUP)
+		p.says(t, `"msg":"the configuration was taken anew"`)
+		p.says(t, `"msg":"working"`)
+	}
+	close(stop)
+	for err := range failed {
+		t.Error(err)
+	}
+	h.stop(p)
 }
 
 const crashHeader = "start_time,calling_phone_number,reference_id,sale_amount\n"

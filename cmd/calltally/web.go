@@ -115,29 +115,65 @@ func (a *app) handler(log *slog.Logger) (http.Handler, error) {
 	return mux, nil
 }
 
-// serve answers HTTP until ctx ends; what is being answered then is finished.
-func (a *app) serve(ctx context.Context, log *slog.Logger) (stop func() error, err error) {
+// door is where requests come in.
+type door struct {
+	listener net.Listener
+	handler  http.Handler
+	secure   *tls.Config // nil: they come unencrypted
+}
+
+// openDoor opens what the configuration says of requests, if anything. If those of the program
+// before come in at the same address, no connection is refused there meanwhile.
+func (a *app) openDoor(before *app, log *slog.Logger) error {
 	if a.config.Web == nil {
-		return func() error { return nil }, nil
+		return nil
 	}
 	handler, err := a.handler(log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	certificate, err := a.config.certificate()
 	if err != nil {
-		return nil, a.config.at(err)
+		return a.config.at(err)
 	}
-	listener, err := net.Listen("tcp", a.config.Web.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen for requests: %w", err)
-	}
+	opened := &door{handler: handler}
 	if certificate != nil {
-		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12})
+		opened.secure = &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}
+	}
+	if before != nil && before.door != nil && before.config.Web.Listen == a.config.Web.Listen {
+		opened.listener, err = before.door.share()
+	} else {
+		opened.listener, err = net.Listen("tcp", a.config.Web.Listen)
+	}
+	if err != nil {
+		return fmt.Errorf("listen for requests: %w", err)
+	}
+	a.door = opened
+	return nil
+}
+
+// share is another listener of the same queue of connections: it outlives the door.
+func (d *door) share() (net.Listener, error) {
+	queue, err := d.listener.(*net.TCPListener).File()
+	if err != nil {
+		return nil, err
+	}
+	defer queue.Close()
+	return net.FileListener(queue)
+}
+
+// serve answers HTTP until stop is called; what is being answered then is finished.
+func (a *app) serve(ctx context.Context, log *slog.Logger) (stop func() error) {
+	if a.door == nil {
+		return func() error { return nil }
 	}
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 15 * time.Minute, WriteTimeout: 30 * time.Minute, IdleTimeout: 2 * time.Minute,
+		Handler: a.door.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 15 * time.Minute, WriteTimeout: 30 * time.Minute, IdleTimeout: 2 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) }, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	listener := a.door.listener
+	if a.door.secure != nil {
+		listener = tls.NewListener(listener, a.door.secure)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
@@ -155,7 +191,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger) (stop func() error, e
 			err = errors.Join(err, failure)
 		}
 		return err
-	}, nil
+	}
 }
 
 // probeDesk sees whether requests are taken and the token of the i-th source is known, or

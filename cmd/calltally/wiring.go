@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -18,6 +19,7 @@ type app struct {
 	config *config
 	store  *store.Store
 	worker *worker.Worker
+	door   *door // nil: no requests are taken
 	// notTaken is why a configuration was not taken that was to take this one's place.
 	notTaken atomic.Pointer[string]
 }
@@ -107,5 +109,11 @@ func (a *app) close() error {
 			closer.Close()
 		}
 	}
-	return a.store.Close()
+	var failure error
+	if a.door != nil {
+		if failure = a.door.listener.Close(); errors.Is(failure, net.ErrClosed) {
+			failure = nil
+		}
+	}
+	return errors.Join(failure, a.store.Close())
 }
