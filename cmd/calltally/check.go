@@ -129,6 +129,7 @@ func cureFor(err error) string {
 	for _, known := range []struct{ sign, cure string }{
 		{"connection refused", "Nothing listens there: check host and port, and that the server runs."},
 		{"no such host", "The host name is not known: check its spelling and the DNS."},
+		{"certificate has expired", "The certificate has expired, or is not valid yet: whoever runs the server renews it; or correct this machine's clock."},
 		{"certificate", "The server's certificate is not trusted: check the host name, or name its CA with ca_file."},
 		{"access token was refused", "The mailbox doesn't take the grant: check that its owner gave it, and that the mailbox lets programs in (IMAP, authenticated SMTP)."},
 		{"authenticat", "The login was refused: check user and password; many providers want an app password."},
