@@ -112,7 +112,7 @@ func (a *attempts) together(ctx context.Context) func([]*conversion.Upload) (don
 			return true, err
 		}
 		err = sheltered(func() error {
-			return a.Together(ctx, func(s Store) (bool, error) { return true, a.decideOn(ctx, a.On(s), uploads) })
+			return a.transact(ctx, func(w *Worker) (bool, error) { return true, a.decideOn(ctx, w, uploads) })
 		})
 		if err != nil && (ctx.Err() != nil || a.Store.Outage(err)) {
 			return true, errors.Join(err, a.takeBack(ctx, uploads...))

@@ -53,8 +53,8 @@ func (w *Worker) importCalls(ctx context.Context, upload *conversion.Upload, tab
 	defer entries.Close()
 	owners, progress := map[string]bool{upload.Account: true}, w.progressOf(upload, "importing", table.Reading.Rows, 0)
 	for more := true; more; {
-		err := w.Together(ctx, func(s Store) (bool, error) {
-			more, err = w.On(s).saveCalls(ctx, entries, upload.Account, owners, &total)
+		err := w.transact(ctx, func(w *Worker) (bool, error) {
+			more, err = w.saveCalls(ctx, entries, upload.Account, owners, &total)
 			return true, err
 		})
 		if err != nil {

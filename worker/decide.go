@@ -161,8 +161,8 @@ func (w *Worker) decideRead(ctx context.Context, upload *conversion.Upload, rows
 // has, the less often the same pages are written.
 func (w *Worker) settleAll(ctx context.Context, chunks <-chan *chunk, settle func(*Worker, *chunk) error) error {
 	for first := range chunks {
-		err := w.Together(ctx, func(s Store) (bool, error) {
-			together, rows := w.On(s), 0
+		err := w.transact(ctx, func(together *Worker) (bool, error) {
+			rows := 0
 			for c := first; c != nil; c = <-chunks {
 				rows += len(c.rows)
 				if err := settle(together, c); err != nil || rows >= w.chunkRows() {

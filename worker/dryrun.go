@@ -21,17 +21,17 @@ func (w *Worker) rehearse(ctx context.Context, upload *conversion.Upload, accoun
 	}
 	defer said.Close()
 	rehearsed := *upload
-	err = w.Together(ctx, func(s Store) (bool, error) {
+	err = w.transact(ctx, func(w *Worker) (bool, error) {
 		policy := w.policy(upload, account, table, upload.ReceivedAt)
-		if err := w.On(s).decideBy(ctx, &rehearsed, policy, table, again{}); err != nil {
+		if err := w.decideBy(ctx, &rehearsed, policy, table, again{}); err != nil {
 			return false, err
 		}
-		return false, s.Outcomes(ctx, upload.ID, 0, func(outcomes []conversion.Outcome) (bool, error) { return true, said.add(outcomes) })
+		return false, w.Store.Outcomes(ctx, upload.ID, 0, func(outcomes []conversion.Outcome) (bool, error) { return true, said.add(outcomes) })
 	})
 	if err != nil {
 		return err
 	}
-	return w.Together(ctx, func(s Store) (bool, error) { return true, w.On(s).keepSaid(ctx, upload, &rehearsed, said) })
+	return w.transact(ctx, func(w *Worker) (bool, error) { return true, w.keepSaid(ctx, upload, &rehearsed, said) })
 }
 
 // keepSaid keeps what a rehearsal said of an upload's rows.
@@ -57,8 +57,8 @@ func (w *Worker) keepSaid(ctx context.Context, upload, rehearsed *conversion.Upl
 // rehearseCalls reads a call log that is to change nothing.
 func (w *Worker) rehearseCalls(ctx context.Context, upload *conversion.Upload, table *ingest.Table) (total conversion.CallsTally, err error) {
 	rehearsed := *upload
-	err = w.Together(ctx, func(s Store) (bool, error) {
-		total, err = w.On(s).importCalls(ctx, &rehearsed, table)
+	err = w.transact(ctx, func(w *Worker) (bool, error) {
+		total, err = w.importCalls(ctx, &rehearsed, table)
 		return false, err
 	})
 	if err != nil {

@@ -63,6 +63,6 @@ func (p *progress) reached(done int) {
 	}
 	if now.Sub(p.logged) >= logPace {
 		p.logged = now
-		p.worker.Log.Info("still at work", "doing", p.doing, "upload", p.upload.ID, "account", p.upload.Account, "rows", pace.Done, "of", pace.Rows, "per_second", int(pace.PerSecond), "left", pace.Left.Round(time.Second).String())
+		p.worker.meanwhile().Info("still at work", "doing", p.doing, "upload", p.upload.ID, "account", p.upload.Account, "rows", pace.Done, "of", pace.Rows, "per_second", int(pace.PerSecond), "left", pace.Left.Round(time.Second).String())
 	}
 }

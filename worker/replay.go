@@ -32,8 +32,8 @@ func (w *Worker) Replay(ctx context.Context, of *conversion.Upload, keep bool, s
 	was := *of // what is only tried leaves the caller's alone
 	r := &replay{Worker: w, of: &was, account: account}
 	differs := false
-	err = w.Together(ctx, func(s Store) (_ bool, err error) {
-		if err := r.on(s).rehearse(ctx); err != nil {
+	err = w.transact(ctx, func(w *Worker) (_ bool, err error) {
+		if err := r.by(w).rehearse(ctx); err != nil {
 			return false, err
 		}
 		differs, err = r.findDiffering(ctx)
@@ -45,8 +45,8 @@ func (w *Worker) Replay(ctx context.Context, of *conversion.Upload, keep bool, s
 	if !differs {
 		return show(w, nil, Comparison{Elsewhere: r.others(), Closed: r.left})
 	}
-	return w.Together(ctx, func(s Store) (bool, error) {
-		if err := r.on(s).run(ctx); err != nil {
+	return w.transact(ctx, func(w *Worker) (bool, error) {
+		if err := r.by(w).run(ctx); err != nil {
 			return false, err
 		}
 		found, err := r.compare(ctx)
@@ -79,9 +79,9 @@ type replay struct {
 	left          int // how many differ and count for closed days
 }
 
-// on has the replay work on another store.
-func (r *replay) on(s Store) *replay {
-	r.Worker = r.On(s)
+// by has the replay work by another worker.
+func (r *replay) by(w *Worker) *replay {
+	r.Worker = w
 	return r
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"calltally/ingest"
 )
@@ -49,11 +50,59 @@ func (b *batches[T]) close(failure error) error {
 	return errors.Join(append(b.failures, failure)...)
 }
 
+// transact has f work in one transaction, which is kept if f says so. What f logs comes to the
+// log when the transaction has ended well: until then it isn't so.
+func (w *Worker) transact(ctx context.Context, f func(*Worker) (keep bool, err error)) error {
+	var said []func()
+	err := w.Together(ctx, func(s Store) (bool, error) {
+		within := w.On(s)
+		within.Log = slog.New(heldBack{w.Log.Handler(), &said})
+		return f(within)
+	})
+	if err == nil {
+		for _, say := range said {
+			say()
+		}
+	}
+	return err
+}
+
+// heldBack is the log of a transaction. One goroutine writes to it.
+type heldBack struct {
+	slog.Handler
+	said *[]func()
+}
+
+// meanwhile is the log for what is so already in the middle of a transaction.
+func (w *Worker) meanwhile() *slog.Logger {
+	handler := w.Log.Handler()
+	for {
+		held, is := handler.(heldBack)
+		if !is {
+			return slog.New(handler)
+		}
+		handler = held.Handler
+	}
+}
+
+func (h heldBack) Handle(ctx context.Context, r slog.Record) error {
+	r = r.Clone()
+	*h.said = append(*h.said, func() { _ = h.Handler.Handle(ctx, r) })
+	return nil
+}
+
+func (h heldBack) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return heldBack{h.Handler.WithAttrs(attrs), h.said}
+}
+
+func (h heldBack) WithGroup(name string) slog.Handler {
+	return heldBack{h.Handler.WithGroup(name), h.said}
+}
+
 // atOnce does something with each of some things in one transaction. If it fails, it has
 // done nothing.
 func atOnce[T any](ctx context.Context, w *Worker, things []T, do func(*Worker, T) error) error {
-	return w.Together(ctx, func(s Store) (bool, error) {
-		together := w.On(s)
+	return w.transact(ctx, func(together *Worker) (bool, error) {
 		for _, thing := range things {
 			if err := do(together, thing); err != nil {
 				return false, err

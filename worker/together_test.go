@@ -1,10 +1,12 @@
 package worker_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +39,32 @@ func atHand(damaged int, acknowledged *[]string) []*ingest.Delivery {
 		all = append(all, d)
 	}
 	return all
+}
+
+// Of a transaction that is taken back, nothing comes to the log: what was done is done again.
+func TestWhatIsTakenBackIsNotLogged(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 3)
+	var acknowledged []string
+	b.Plans = []worker.Plan{{Source: &pile{name: "test", deliveries: atHand(-1, &acknowledged)}, Every: time.Second}}
+	var log bytes.Buffer
+	b.Log = slog.New(slog.NewTextHandler(&log, nil))
+	together, fails := b.Together, 0
+	b.Together = func(ctx context.Context, f func(worker.Store) (bool, error)) error {
+		return together(ctx, func(s worker.Store) (bool, error) {
+			keep, err := f(s)
+			if fails++; err == nil && fails == 1 {
+				return false, errTaken
+			}
+			return keep, err
+		})
+	}
+	if err := b.RunOnce(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if received, decided := strings.Count(log.String(), "upload received"), strings.Count(log.String(), "upload decided"); fails < 2 || received != 3 || decided != 3 {
+		t.Errorf("the log tells of %d uploads received and %d decided, want 3:\n%s", received, decided, log.String())
+	}
 }
 
 func TestSmallFilesAreTakenTogether(t *testing.T) {

@@ -25,8 +25,7 @@ func (w *Worker) Undo(ctx context.Context, of *conversion.Upload, keep bool, sho
 		return err
 	}
 	was := *of // what is only tried leaves the caller's alone
-	return w.Together(ctx, func(s Store) (bool, error) {
-		within := w.On(s)
+	return w.transact(ctx, func(within *Worker) (bool, error) {
 		u, err := within.beginUndo(ctx, &was, account)
 		if err == nil {
 			err = u.amendWaiting(ctx)
