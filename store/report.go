@@ -119,9 +119,9 @@ func (s *Store) Postings(ctx context.Context, upload int64) ([]conversion.Postin
 }
 
 // LettersTo counts the letters on an account's reports that a recipient was sent after a
-// moment.
-func (s *Store) LettersTo(ctx context.Context, account, recipient string, after conversion.Millis) (letters int, err error) {
-	err = s.read.QueryRowContext(ctx, "SELECT COUNT(DISTINCT p.letter) FROM posting p JOIN upload u ON u.id = p.upload WHERE p.recipient = $1 AND p.at_ms > $2 AND p.state = 'sent' AND u.account = $3", recipient, int64(after), account).Scan(&letters)
+// moment, until another: what is noted of a later one, a clock that was ahead has noted.
+func (s *Store) LettersTo(ctx context.Context, account, recipient string, after, until conversion.Millis) (letters int, err error) {
+	err = s.read.QueryRowContext(ctx, "SELECT COUNT(DISTINCT p.letter) FROM posting p JOIN upload u ON u.id = p.upload WHERE p.recipient = $1 AND p.at_ms > $2 AND p.at_ms <= $4 AND p.state = 'sent' AND u.account = $3", recipient, int64(after), account, int64(until)).Scan(&letters)
 	if err != nil {
 		return 0, fmt.Errorf("count letters: %w", err)
 	}

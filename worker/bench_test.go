@@ -475,6 +475,7 @@ type postbox struct {
 	says    map[string]error // against recipients; for good unless it begins with a 4
 	refuse  int              // how many letters are still refused
 	letters []letter
+	sending func() // what happens while a letter is sent
 }
 
 // letter is a letter and the mail that it becomes.
@@ -502,6 +503,9 @@ func (p *postbox) posted(l *report.Letter) (all []report.Posted) {
 var errRelay = errors.New("451 the relay is busy")
 
 func (p *postbox) Send(_ context.Context, l *report.Letter) ([]report.Posted, error) {
+	if p.sending != nil {
+		p.sending()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	sender := reply.Sender{From: mail.Address{Address: "uploads@calltally.example"}}

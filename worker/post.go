@@ -12,20 +12,32 @@ import (
 	"calltally/report"
 )
 
-// mailbag are the reports that are to be mailed, by account and first recipient.
+// mailbag are the reports that are to be mailed, by account and those who lack them.
 type mailbag []*round
 
 type round struct {
-	account, recipient string
-	bundles            []*bundle
+	account string
+	lacking
+	bundles []*bundle
 }
 
-// add adds a report to those that go to a recipient.
-func (all *mailbag) add(upload *conversion.Upload, recipient string, due conversion.ReportDue) {
-	at := slices.IndexFunc(*all, func(r *round) bool { return r.account == upload.Account && r.recipient == recipient })
+// lacking are those who don't have a report yet and may get it. (Who was refused it for good
+// doesn't.)
+type lacking struct {
+	left []string
+	has  bool // somebody has it
+}
+
+func (l lacking) equal(other lacking) bool {
+	return l.has == other.has && slices.Equal(l.left, other.left)
+}
+
+// add adds a report to those that go to the same people.
+func (all *mailbag) add(upload *conversion.Upload, lack lacking, due conversion.ReportDue) {
+	at := slices.IndexFunc(*all, func(r *round) bool { return r.account == upload.Account && r.lacking.equal(lack) })
 	if at < 0 {
 		at = len(*all)
-		*all = append(*all, &round{account: upload.Account, recipient: recipient})
+		*all = append(*all, &round{account: upload.Account, lacking: lack})
 	}
 	r := (*all)[at]
 	if upload.Bundle != "" {
@@ -39,86 +51,114 @@ func (all *mailbag) add(upload *conversion.Upload, recipient string, due convers
 	r.bundles = append(r.bundles, &bundle{upload.Source, upload.Bundle, []conversion.ReportDue{due}})
 }
 
-// mailAll mails what is in a mailbag. Where a recipient would have more letters in an hour
-// than they should, all there is goes by one.
+// mailAll mails what is in a mailbag, unless another process mails reports by now: it will send
+// these as well, or we do when it has ended.
 func (w *Worker) mailAll(ctx context.Context, all mailbag) error {
-	var failures []error
-	for _, r := range all {
-		failures = append(failures, w.mailRound(ctx, r))
-		if ctx.Err() != nil {
-			break
-		}
+	if len(all) == 0 {
+		return nil
 	}
-	return errors.Join(failures...)
-}
-
-// mostTogether is how many reports one letter tells at most.
-const mostTogether = 200
-
-func (w *Worker) mailRound(ctx context.Context, r *round) error {
 	var failures []error
-	var ended []*bundle
-	for _, b := range r.bundles {
-		all, err := w.ended(ctx, b)
-		if all {
-			ended = append(ended, b)
-		}
-		failures = append(failures, err)
-	}
-	room, err := w.room(ctx, r, len(ended))
-	switch {
-	case err != nil:
-		return errors.Join(append(failures, err)...)
-	case room >= len(ended):
-		for _, b := range ended {
-			failures = append(failures, w.replied(ctx, w.reply(ctx, b.due...), b.due...))
+	alone, err := w.Store.Alone("mailing", func() error {
+		for _, r := range all {
+			failures = append(failures, w.mailRound(ctx, r))
 			if ctx.Err() != nil {
 				break
 			}
 		}
 		return errors.Join(failures...)
+	})
+	if err == nil && !alone {
+		w.Log.Info("reports wait: another process is mailing some")
 	}
+	return err
+}
+
+// mostTogether is how many reports one letter tells at most.
+const mostTogether = 200
+
+// mailRound mails reports that the same people lack. Who would have more letters in an hour than
+// they should gets all there is by one, or later.
+func (w *Worker) mailRound(ctx context.Context, r *round) error {
+	var failures []error
+	var ended []*bundle
 	var together []conversion.ReportDue
-	for _, b := range ended {
-		together = append(together, b.due...)
+	for _, b := range r.bundles {
+		all, err := w.ended(ctx, b)
+		if all {
+			ended, together = append(ended, b), append(together, b.due...)
+		}
+		failures = append(failures, err)
 	}
-	if room > 0 {
+	if len(ended) == 0 {
+		return errors.Join(failures...)
+	}
+	each, one, err := w.room(ctx, r, len(ended))
+	switch {
+	case err != nil:
+		return errors.Join(append(failures, err)...)
+	case len(each) > 0 || len(r.left) == 0:
+		for _, b := range ended {
+			failures = append(failures, w.replied(ctx, w.reply(ctx, r.to(each), b.due...), b.due...))
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		return errors.Join(failures...)
+	case len(one) > 0:
 		now := together[:min(mostTogether, len(together))]
 		w.Log.Info("reports told together", "account", r.account, "reports", len(now))
-		failures = append(failures, w.replied(ctx, w.reply(ctx, now...), now...))
+		failures = append(failures, w.replied(ctx, w.reply(ctx, r.to(one), now...), now...))
 		together = together[len(now):]
 	}
-	return errors.Join(append(failures, w.Store.PutOff(ctx, together, conversion.MillisOf(w.Now().Add(putOff))))...)
+	return errors.Join(append(failures, w.putOff(ctx, together))...)
 }
 
-// putOff is how long reports wait before it is looked whether their recipient may have another
-// letter.
-const putOff = 10 * time.Minute
-
-// room is how many letters a recipient may have by now, of those that are wanted.
-func (w *Worker) room(ctx context.Context, r *round, wanted int) (int, error) {
-	if w.LettersAnHour <= 0 || wanted == 0 {
-		return wanted, nil
-	}
-	sent, err := w.Store.LettersTo(ctx, r.account, r.recipient, conversion.MillisOf(w.Now().Add(-time.Hour)))
-	return w.LettersAnHour - sent, err
+// putOff has reports wait until it is looked whether their recipients may have another letter.
+func (w *Worker) putOff(ctx context.Context, reports []conversion.ReportDue) error {
+	return w.Store.PutOff(ctx, reports, conversion.MillisOf(w.Now().Add(10*time.Minute)))
 }
 
-// post mails reports to those who don't have them yet, and notes who has them by then. One
-// whom the relay puts off is tried again alone; reports that it takes for nobody are given up.
-func (w *Worker) post(ctx context.Context, all []*Told, to []string, together []conversion.ReportDue) error {
-	left, has, err := w.left(ctx, to, together[0])
-	if err != nil {
-		return err
+// room tells those who may have as many letters by now as are wanted from those who may have
+// one at least.
+func (w *Worker) room(ctx context.Context, r *round, wanted int) (each, one []string, err error) {
+	if w.LettersAnHour <= 0 {
+		return r.left, nil, nil
 	}
-	if len(left) == 0 {
-		return orRefused(nil, has)
+	now := w.Now()
+	for _, recipient := range r.left {
+		sent, err := w.Store.LettersTo(ctx, r.account, recipient, conversion.MillisOf(now.Add(-time.Hour)), conversion.MillisOf(now))
+		switch room := w.LettersAnHour - sent; {
+		case err != nil:
+			return nil, nil, err
+		case room >= wanted:
+			each = append(each, recipient)
+		case room > 0:
+			one = append(one, recipient)
+		}
+	}
+	return each, one, nil
+}
+
+// envelope is to whom a letter goes.
+type envelope struct {
+	to   []string
+	has  bool // somebody has its reports already
+	more bool // others are to get them later
+}
+
+func (r *round) to(some []string) envelope { return envelope{some, r.has, len(some) < len(r.left)} }
+
+// post mails reports, and notes who has them by then. One whom the relay puts off is tried again
+// alone; reports that it takes for nobody are given up.
+func (w *Worker) post(ctx context.Context, all []*Told, to envelope, together []conversion.ReportDue) error {
+	if len(to.to) == 0 {
+		return orRefused(nil, to.has)
 	}
 	limits := w.Mail.orDefault()
-	posted, err := w.mail(ctx, all, to, left, together[0].MadeAt, limits)
+	posted, err := w.mail(ctx, all, to.to, together[0].MadeAt, limits)
 	if errors.Is(err, report.ErrTooLarge) {
 		limits.Most = 0 // nothing is attached: the relay takes less than most do
-		posted, err = w.mail(ctx, all, to, left, together[0].MadeAt, limits)
+		posted, err = w.mail(ctx, all, to.to, together[0].MadeAt, limits)
 	}
 	if err != nil {
 		return err
@@ -134,7 +174,7 @@ func (w *Worker) post(ctx context.Context, all []*Told, to []string, together []
 			putOff = append(putOff, why)
 			continue
 		case p.Refusal == nil:
-			has = true
+			to.has = true
 		default:
 			said, refused = p.Refusal.Error(), append(refused, why)
 		}
@@ -142,7 +182,8 @@ func (w *Worker) post(ctx context.Context, all []*Told, to []string, together []
 			postings = append(postings, conversion.Posting{Upload: due.Upload, Revision: due.Revision, Recipient: p.To, Refusal: said, Letter: letter, At: at})
 		}
 	}
-	if err := w.Store.Post(ctx, postings); err != nil {
+	// They have it, and that is to be known, also if we are asked to stop.
+	if err := w.Store.Post(context.WithoutCancel(ctx), postings); err != nil {
 		return err
 	}
 	for _, due := range together {
@@ -157,25 +198,25 @@ func (w *Worker) post(ctx context.Context, all []*Told, to []string, together []
 	if len(putOff) > 0 {
 		return errors.Join(putOff...)
 	}
-	return orRefused(errors.Join(refused...), has)
+	return orRefused(errors.Join(refused...), to.has || to.more)
 }
 
-// left are those who don't have a report and may get it yet; has says whether somebody has it.
-func (w *Worker) left(ctx context.Context, to []string, due conversion.ReportDue) (left []string, has bool, err error) {
+// lacking are those of a report's recipients who don't have it.
+func (w *Worker) lacking(ctx context.Context, recipients []string, due conversion.ReportDue) (lack lacking, err error) {
 	noted, err := w.Store.Postings(ctx, due.Upload)
-	left = slices.Clone(to)
+	lack.left = slices.Clone(recipients)
 	for _, p := range noted {
 		if p.Revision == due.Revision {
-			left = slices.DeleteFunc(left, func(address string) bool { return address == p.Recipient })
-			has = has || p.Refusal == ""
+			lack.left = slices.DeleteFunc(lack.left, func(address string) bool { return address == p.Recipient })
+			lack.has = lack.has || p.Refusal == ""
 		}
 	}
-	return left, has, err
+	return lack, err
 }
 
-// orRefused is no error if somebody has a report.
-func orRefused(why error, has bool) error {
-	if has {
+// orRefused is no error if somebody has a report, or may get it yet.
+func orRefused(why error, some bool) error {
+	if some {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", report.ErrRefused, cmp.Or(why, errors.New("it was refused for each recipient before")))

@@ -23,7 +23,7 @@ import (
 // ReplyAll sends every report that is due. One report's failure delays no other.
 func (w *Worker) ReplyAll(ctx context.Context) error {
 	reply := batches[conversion.ReportDue]{
-		alone: func(due conversion.ReportDue) error { return w.replied(ctx, w.reply(ctx, due), due) },
+		alone: func(due conversion.ReportDue) error { return w.replied(ctx, w.reply(ctx, envelope{}, due), due) },
 		together: func(all []conversion.ReportDue) (done bool, err error) {
 			err = w.shelveAll(ctx, all)
 			return !errors.Is(err, conversion.ErrTaken), err // another process sends one of them
@@ -35,12 +35,16 @@ func (w *Worker) ReplyAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if to := w.recipients(upload); w.Replier != nil && len(to) > 0 {
-			mailed.add(upload, to[0], due)
-		} else {
+		if !w.mailed(upload) {
 			reply.add(due, upload.Size > ingest.SmallFile)
+			return ctx.Err()
 		}
-		return ctx.Err()
+		lack, err := w.lacking(ctx, w.recipients(upload), due)
+		if err == nil {
+			mailed.add(upload, lack, due)
+			err = ctx.Err()
+		}
+		return err
 	}))
 	return errors.Join(err, w.mailAll(ctx, mailed))
 }
@@ -58,7 +62,7 @@ func (w *Worker) shelveAll(ctx context.Context, all []conversion.ReportDue) erro
 	writers.SetLimit(reportWriters)
 	for i, due := range all {
 		writers.Go(func() error {
-			told[i] = sheltered(func() error { return w.tell(ctx, due) })
+			told[i] = sheltered(func() error { return w.tell(ctx, envelope{}, due) })
 			return nil
 		})
 	}
@@ -114,7 +118,7 @@ func (w *Worker) nextTry(due conversion.ReportDue) (at conversion.Millis, givenU
 
 // reply sends reports that are told together: each to its source's shelf, and all by one
 // mail.
-func (w *Worker) reply(ctx context.Context, together ...conversion.ReportDue) error {
+func (w *Worker) reply(ctx context.Context, to envelope, together ...conversion.ReportDue) error {
 	all := func(mark func(*Worker, conversion.ReportDue) error) error {
 		if len(together) == 1 {
 			return mark(w, together[0])
@@ -125,8 +129,11 @@ func (w *Worker) reply(ctx context.Context, together ...conversion.ReportDue) er
 	if err != nil {
 		return err
 	}
-	if err := sheltered(func() error { return w.tell(ctx, together...) }); err != nil {
+	if err := sheltered(func() error { return w.tell(ctx, to, together...) }); err != nil {
 		return err
+	}
+	if to.more {
+		return w.putOff(ctx, together)
 	}
 	return all(func(w *Worker, due conversion.ReportDue) error {
 		return w.Store.MarkReplied(ctx, due.Upload, due.Revision, w.now())
@@ -134,7 +141,7 @@ func (w *Worker) reply(ctx context.Context, together ...conversion.ReportDue) er
 }
 
 // tell puts reports on their sources' shelves and mails them.
-func (w *Worker) tell(ctx context.Context, together ...conversion.ReportDue) error {
+func (w *Worker) tell(ctx context.Context, to envelope, together ...conversion.ReportDue) error {
 	var all []*Told
 	for _, due := range together {
 		upload, err := w.Store.Upload(ctx, due.Upload)
@@ -151,7 +158,7 @@ func (w *Worker) tell(ctx context.Context, together ...conversion.ReportDue) err
 		all = append(all, told)
 	}
 	failpoint("reply-before-send")
-	if to := w.recipients(all[0].Report.Upload); w.Replier != nil && len(to) > 0 {
+	if w.mailed(all[0].Report.Upload) {
 		if err := w.post(ctx, all, to, together); err != nil {
 			return err
 		}
@@ -161,7 +168,7 @@ func (w *Worker) tell(ctx context.Context, together ...conversion.ReportDue) err
 }
 
 // mail mails reports to some of those whom they are for.
-func (w *Worker) mail(ctx context.Context, all []*Told, to, envelope []string, madeAt conversion.Millis, limits MailLimits) (posted []report.Posted, err error) {
+func (w *Worker) mail(ctx context.Context, all []*Told, envelope []string, madeAt conversion.Millis, limits MailLimits) (posted []report.Posted, err error) {
 	names := report.Names{}
 	for _, told := range all {
 		told.TellApart(names)
@@ -180,7 +187,7 @@ func (w *Worker) mail(ctx context.Context, all []*Told, to, envelope []string, m
 		}
 		parcels = append(parcels, p)
 	}
-	letter, err := w.letter(all, to, madeAt, parcels)
+	letter, err := w.letter(all, w.recipients(all[0].Report.Upload), madeAt, parcels)
 	if err != nil {
 		return nil, err
 	}
@@ -324,6 +331,11 @@ func (w *Worker) messageID(all []*Told) string {
 
 func (w *Worker) messageIDOf(upload *conversion.Upload, revision int, digest [sha256.Size]byte) string {
 	return fmt.Sprintf("upload-%d.%d.%x@%s", upload.ID, revision, digest[:8], cmp.Or(w.MailDomain, "calltally.localhost"))
+}
+
+// mailed reports whether there is somebody to whom the reports on an upload are mailed.
+func (w *Worker) mailed(upload *conversion.Upload) bool {
+	return w.Replier != nil && len(w.recipients(upload)) > 0
 }
 
 // recipients are the sender, if they may be answered, and whom the account

@@ -56,7 +56,7 @@ type Store interface {
 	PutOff(ctx context.Context, reports []conversion.ReportDue, until conversion.Millis) error
 	Post(ctx context.Context, postings []conversion.Posting) error
 	Postings(ctx context.Context, upload int64) ([]conversion.Posting, error)
-	LettersTo(ctx context.Context, account, recipient string, after conversion.Millis) (letters int, err error)
+	LettersTo(ctx context.Context, account, recipient string, after, until conversion.Millis) (letters int, err error)
 	Undelivered(ctx context.Context, after conversion.Millis) ([]conversion.Undelivered, error)
 
 	EmptyUploads(ctx context.Context, before, at conversion.Millis) (emptied int, err error)
@@ -73,6 +73,8 @@ type Store interface {
 	JobRan(ctx context.Context, name string) (time.Time, error)
 	MarkJobRan(ctx context.Context, name string, at time.Time) error
 
+	// Alone does something unless another process does it just now.
+	Alone(what string, f func() error) (alone bool, err error)
 	// Outage reports whether an error is the store's own trouble, whatever it was asked for.
 	Outage(err error) bool
 	// Unsynced reports whether an error says that what was written may not be on the disk.
