@@ -57,7 +57,7 @@ func (d *Drop) prepare(files Files, f *found) {
 func (d *Drop) fetch(files Files, f *found) error {
 	in, err := files.Open(f.at)
 	if err != nil {
-		return fmt.Errorf("fetch file: %w", err)
+		return fmt.Errorf("fetch file: %w", orGone(err))
 	}
 	defer in.Close()
 	var all io.Reader = in

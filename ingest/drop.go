@@ -237,12 +237,24 @@ func (d *Drop) read(ctx context.Context, f *found) (io.ReadCloser, error) {
 	}
 	defer files.Close()
 	if files.Lanes() == 1 {
-		return files.Open(f.at)
+		in, err := files.Open(f.at)
+		return in, orGone(err)
 	}
 	if err := d.fetch(files, f); err != nil {
 		return nil, err
 	}
 	return f.copy.Open()
+}
+
+// ErrGone says that a file that was found is there no longer: another process has put it away,
+// or somebody has.
+var ErrGone = errors.New("the file is gone")
+
+func orGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	return err
 }
 
 // PutReport writes a report file into results/, complete or not at all.

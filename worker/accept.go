@@ -18,10 +18,14 @@ import (
 // was; what is at hand, many in one transaction.
 func (w *Worker) acceptAll(ctx context.Context, source ingest.Source, accepted func()) error {
 	named := func(err error) error {
-		if err != nil {
-			err = fmt.Errorf("source %s: %w", source.Name(), err)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, ingest.ErrGone):
+			w.Log.Info("file left to another process", "source", source.Name(), "why", err)
+			return nil
 		}
-		return err
+		return fmt.Errorf("source %s: %w", source.Name(), err)
 	}
 	accept := batches[*ingest.Delivery]{
 		alone: func(d *ingest.Delivery) error {

@@ -51,26 +51,16 @@ func (all *mailbag) add(upload *conversion.Upload, lack lacking, due conversion.
 	r.bundles = append(r.bundles, &bundle{upload.Source, upload.Bundle, []conversion.ReportDue{due}})
 }
 
-// mailAll mails what is in a mailbag, unless another process mails reports by now: it will send
-// these as well, or we do when it has ended.
+// mailAll mails what is in a mailbag.
 func (w *Worker) mailAll(ctx context.Context, all mailbag) error {
-	if len(all) == 0 {
-		return nil
-	}
 	var failures []error
-	alone, err := w.Store.Alone("mailing", func() error {
-		for _, r := range all {
-			failures = append(failures, w.mailRound(ctx, r))
-			if ctx.Err() != nil {
-				break
-			}
+	for _, r := range all {
+		failures = append(failures, w.mailRound(ctx, r))
+		if ctx.Err() != nil {
+			break
 		}
-		return errors.Join(failures...)
-	})
-	if err == nil && !alone {
-		w.Log.Info("reports wait: another process is mailing some")
 	}
-	return err
+	return errors.Join(failures...)
 }
 
 // mostTogether is how many reports one letter tells at most.

@@ -265,7 +265,7 @@ func TestLettersOfAClockAheadDoNotCount(t *testing.T) {
 }
 
 // While one process mails a report, another doesn't.
-func TestOneProcessMailsAtATime(t *testing.T) {
+func TestOneProcessSendsReportsAtATime(t *testing.T) {
 	b := newBench(t, nil)
 	b.know(0, 1)
 	b.deliver("orders.csv", table(line(0, "R", "", "1.00")))

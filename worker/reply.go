@@ -20,33 +20,52 @@ import (
 	"calltally/report"
 )
 
-// ReplyAll sends every report that is due. One report's failure delays no other.
+// ReplyAll sends every report that is due, unless another process sends reports just now: it will
+// send these as well, or we do when it has ended. One report's failure delays no other.
 func (w *Worker) ReplyAll(ctx context.Context) error {
-	reply := batches[conversion.ReportDue]{
-		alone: func(due conversion.ReportDue) error { return w.replied(ctx, w.reply(ctx, envelope{}, due), due) },
-		together: func(all []conversion.ReportDue) (done bool, err error) {
-			err = w.shelveAll(ctx, all)
-			return !errors.Is(err, conversion.ErrTaken), err // another process sends one of them
-		},
-	}
 	var mailed mailbag
-	err := reply.close(w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
+	var small, large []conversion.ReportDue // nobody is mailed these
+	err := w.Store.ReportsDue(ctx, w.now(), func(due conversion.ReportDue) error {
 		upload, err := w.Store.Upload(ctx, due.Upload)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if !w.mailed(upload) {
-			reply.add(due, upload.Size > ingest.SmallFile)
-			return ctx.Err()
-		}
-		lack, err := w.lacking(ctx, w.recipients(upload), due)
-		if err == nil {
+		case w.mailed(upload):
+			lack, err := w.lacking(ctx, w.recipients(upload), due)
+			if err != nil {
+				return err
+			}
 			mailed.add(upload, lack, due)
-			err = ctx.Err()
+		case upload.Size > ingest.SmallFile:
+			large = append(large, due)
+		default:
+			small = append(small, due)
 		}
+		return ctx.Err()
+	})
+	if err != nil || len(mailed)+len(small)+len(large) == 0 {
 		return err
-	}))
-	return errors.Join(err, w.mailAll(ctx, mailed))
+	}
+	alone, err := w.Store.Alone("replies", func() error {
+		reply := batches[conversion.ReportDue]{
+			alone: func(due conversion.ReportDue) error { return w.replied(ctx, w.reply(ctx, envelope{}, due), due) },
+			together: func(all []conversion.ReportDue) (done bool, err error) {
+				err = w.shelveAll(ctx, all)
+				return !errors.Is(err, conversion.ErrTaken), err // another process has sent one of them
+			},
+		}
+		for _, due := range small {
+			reply.add(due, false)
+		}
+		for _, due := range large {
+			reply.add(due, true)
+		}
+		return errors.Join(reply.close(nil), w.mailAll(ctx, mailed))
+	})
+	if err == nil && !alone {
+		w.Log.Info("reports wait: another process is sending some")
+	}
+	return err
 }
 
 // shelveAll puts reports that nobody is mailed on their shelves, a few at a time. They are

@@ -41,6 +41,27 @@ func atHand(damaged int, acknowledged *[]string) []*ingest.Delivery {
 	return all
 }
 
+// What another process has taken and put away in the meantime is no failure.
+func TestWhatAnotherProcessHasTakenIsLeftToIt(t *testing.T) {
+	for _, size := range []int{1, 3} { // taken alone, and together
+		b := newBench(t, nil)
+		b.know(0, 3)
+		var acknowledged []string
+		deliveries := atHand(-1, &acknowledged)[:size]
+		open, opened := deliveries[0].Open, 0
+		deliveries[0].Open = func() (io.ReadCloser, error) {
+			if opened++; opened > 1 { // it was looked at, and is gone by now
+				return nil, fmt.Errorf("read: %w", ingest.ErrGone)
+			}
+			return open()
+		}
+		b.Plans = []worker.Plan{{Source: &pile{name: "test", deliveries: deliveries}, Every: time.Second}}
+		if err := b.RunOnce(t.Context()); err != nil || len(b.uploads()) != size-1 || len(acknowledged) != size-1 {
+			t.Errorf("of %d files, %d were taken, %v; acknowledged were %v", size, len(b.uploads()), err, acknowledged)
+		}
+	}
+}
+
 // Of a transaction that is taken back, nothing comes to the log: what was done is done again.
 func TestWhatIsTakenBackIsNotLogged(t *testing.T) {
 	b := newBench(t, nil)

@@ -249,6 +249,9 @@ func twoWorkers(t *testing.T) {
 		if !strings.Contains(p.said.String(), `"msg":"upload received"`) {
 			t.Log("one of them came too late for each file") // it happens where both wait for a processor
 		}
+		if strings.Contains(p.said.String(), `"level":"ERROR"`) {
+			t.Errorf("what the other has taken is called an error:\n%s", p.said.String())
+		}
 	}
 	h.compare(e)
 }

@@ -17,13 +17,13 @@ type runCommand struct{}
 // Run works until it is asked to stop (SIGTERM). SIGHUP has it go on by the configuration as it
 // is then; one that can't be taken leaves everything as it was.
 func (c *runCommand) Run(g *globals) error {
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP) // also while a large store is looked through
+	defer signal.Stop(reload)
 	app, err := g.openToRun(g.ctx, nil)
 	if err != nil {
 		return err
 	}
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	defer signal.Stop(reload)
 	for app != nil {
 		next, err := g.workUntilReload(app, reload)
 		if err != nil {

@@ -36,7 +36,7 @@ var fences = []mutation{
 	{name: "fence: who has a report is noted", file: "worker/post.go", from: "if err := w.Store.Post(context.WithoutCancel(ctx), postings); err != nil {", to: "if false {", by: tests{"./worker", "TestOnlyThoseWhoDoNotHaveAReportGetItAgain"}},
 	{name: "fence: told together is what the same people lack", file: "worker/post.go", from: "r.account == upload.Account && r.lacking.equal(lack)", to: "r.account == upload.Account", by: tests{"./worker", "TestReportsAreToldTogetherToThoseWhoLackThem"}},
 	{name: "fence: a report is sent until all have it", file: "worker/post.go", from: "len(some) < len(r.left)}", to: "false}", by: tests{"./worker", "TestLettersAreLimitedForEachRecipient"}},
-	{name: "fence: one process mails at a time", file: "store/alone.go", from: "alone, err = lock.TryLock()", to: "alone = true", by: tests{"./worker", "TestOneProcessMailsAtATime"}},
+	{name: "fence: one process sends reports at a time", file: "store/alone.go", from: "alone, err = lock.TryLock()", to: "alone = true", by: tests{"./worker", "TestOneProcessSendsReportsAtATime"}},
 	{name: "fence: letters of a clock ahead don't count", file: "store/report.go", from: " AND p.at_ms <= $4", to: " AND $4 > 0", by: tests{"./worker", "TestLettersOfAClockAheadDoNotCount"}},
 	{name: "fence: that somebody has a report is noted once", file: "store/report.go", from: " ON CONFLICT (upload, revision, recipient) DO NOTHING", to: "", by: reports},
 	{name: "fence: an account is made once", file: "store/store.go", from: " ON CONFLICT (name) DO NOTHING", to: "", by: settling},
