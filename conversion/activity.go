@@ -49,3 +49,11 @@ func (o *Outcome) NeedsCall() (needs, found bool) {
 	}
 	return o.CallID != "", o.CallID != ""
 }
+
+// Newer is what an upload that came later than another has changed, and the other would change
+// as well.
+type Newer struct {
+	Upload      int64
+	Name        string // of its file
+	Conversions int
+}

@@ -193,3 +193,17 @@ func readChanges(ctx context.Context, q querier, query string, args ...any) ([]*
 	}
 	return changes, nil
 }
+
+// NewerChanged lists the uploads that came later than one and had changed, before it did, what it
+// has changed.
+func (s *Store) NewerChanged(ctx context.Context, upload int64) ([]conversion.Newer, error) {
+	return collect(ctx, s.read, "list newer changes", func(rows *sql.Rows) (n conversion.Newer, err error) {
+		err = rows.Scan(&n.Upload, &n.Name, &n.Conversions)
+		return n, err
+	}, `SELECT newer.id, newer.name, COUNT(DISTINCT c.conversion) FROM change c
+		JOIN upload older ON older.id = $1
+		LEFT JOIN change before ON before.conversion = c.conversion AND before.seq = c.seq - 1 AND before.conversion <> before.id
+		JOIN upload newer ON newer.id = COALESCE(before.id, c.conversion) / $4
+		WHERE c.id BETWEEN $2 AND $3 AND c.verdict = 'updated' AND newer.id <> older.id AND newer.received_ms > older.received_ms
+		GROUP BY newer.id ORDER BY newer.id`, upload, conversion.MakeID(upload, 0), conversion.MakeID(upload, conversion.MaxLine), conversion.MakeID(1, 0))
+}

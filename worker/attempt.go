@@ -26,8 +26,15 @@ func pauseAfter(attempt int) time.Duration {
 	return pauses[min(max(attempt, 1), len(pauses))-1]
 }
 
-// Retry approves what an upload is held for, and decides it.
-func (w *Worker) Retry(ctx context.Context, upload int64) error {
+// Retry approves what an upload is held for, and decides it. What came later is to prevail: if it
+// would change what later uploads have changed by now, that is ErrNewer, unless the caller
+// knows.
+func (w *Worker) Retry(ctx context.Context, upload int64, knowing bool) error {
+	if !knowing {
+		if err := w.checkNewer(ctx, upload); err != nil {
+			return err
+		}
+	}
 	if err := w.Store.Approve(ctx, upload); err != nil {
 		return err
 	}
@@ -38,6 +45,40 @@ func (w *Worker) Retry(ctx context.Context, upload int64) error {
 	}
 	pass := attempts{w, map[int64]bool{}}
 	return pass.alone(ctx)(approved)
+}
+
+// ErrNewer says that an upload's values would take the place of newer ones.
+var ErrNewer = errors.New("its values would take the place of newer ones: have the file discarded and a new one sent, or decide it all the same with “calltally quarantine retry --yes”")
+
+// checkNewer decides an upload in a transaction that is taken back, to see what that would
+// change.
+func (w *Worker) checkNewer(ctx context.Context, id int64) error {
+	var newer []conversion.Newer
+	err := w.transact(ctx, func(w *Worker) (keep bool, err error) {
+		if err := w.Store.Approve(ctx, id); err != nil {
+			return false, err
+		}
+		upload, err := w.Store.Upload(ctx, id)
+		if err != nil || upload.Takes == conversion.TakesCalls {
+			return false, err
+		}
+		if failure := sheltered(func() error { return w.Decide(ctx, upload) }); failure != nil {
+			return false, ctx.Err() // it comes to the same, and is told, when it is decided
+		}
+		newer, err = w.Store.NewerChanged(ctx, id)
+		return false, err
+	})
+	if err != nil || len(newer) == 0 {
+		return err
+	}
+	var said []string
+	for _, n := range newer[:min(3, len(newer))] {
+		said = append(said, fmt.Sprintf("%s of upload %d, %s", conversion.Count(n.Conversions, "conversion"), n.Upload, n.Name))
+	}
+	if more := len(newer) - len(said); more > 0 {
+		said = append(said, conversion.Count(more, "more upload"))
+	}
+	return fmt.Errorf("upload %d: of what came later, it would change %s. %w", id, strings.Join(said, "; "), ErrNewer)
 }
 
 // ErrPartlyDecided says that rows of an upload were decided, so that it can't be refused.

@@ -152,9 +152,13 @@ func (w *Worker) decideRead(ctx context.Context, upload *conversion.Upload, rows
 		err = failure
 	}
 	if err == nil {
-		w.Log.Info("upload decided", "upload", upload.ID, "account", upload.Account, "tally", upload.Tally.String())
+		w.logDecided(upload)
 	}
 	return err
+}
+
+func (w *Worker) logDecided(upload *conversion.Upload) {
+	w.Log.Info("upload decided", "upload", upload.ID, "account", upload.Account, "tally", upload.Tally.String())
 }
 
 // settleAll settles chunks as they come, a few in one transaction: the more rows it

@@ -31,7 +31,10 @@ func (w *Worker) rehearse(ctx context.Context, upload *conversion.Upload, accoun
 	if err != nil {
 		return err
 	}
-	return w.transact(ctx, func(w *Worker) (bool, error) { return true, w.keepSaid(ctx, upload, &rehearsed, said) })
+	return w.transact(ctx, func(w *Worker) (bool, error) {
+		w.logDecided(upload)
+		return true, w.keepSaid(ctx, upload, &rehearsed, said)
+	})
 }
 
 // keepSaid keeps what a rehearsal said of an upload's rows.

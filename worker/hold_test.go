@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -94,7 +95,7 @@ func TestOnePoisonedFileOfAThousandCostsOnlyItself(t *testing.T) {
 	}
 
 	// Whoever has found the cure has it go on.
-	if err := b.Retry(t.Context(), poisoned); err != nil {
+	if err := b.Retry(t.Context(), poisoned, false); err != nil {
 		t.Fatal(err)
 	}
 	if u := b.wantState(poisoned, conversion.Decided); u.Attempts != 0 || u.LastError != "" || u.Hold != nil {
@@ -253,7 +254,7 @@ func TestAmountsOverTheAccountsLimitsAreApprovedFirst(t *testing.T) {
 				t.Errorf("the letter is %q:\n%s", letter.Subject, letter.Text)
 			}
 			b.wantSales()
-			if err := b.Retry(t.Context(), upload.ID); err != nil {
+			if err := b.Retry(t.Context(), upload.ID, false); err != nil {
 				t.Fatal(err)
 			}
 			b.wantState(upload.ID, conversion.Decided)
@@ -268,6 +269,37 @@ func TestAmountsOverTheAccountsLimitsAreApprovedFirst(t *testing.T) {
 	}
 }
 
+// What was held while newer files were decided takes the place of their values only knowingly.
+func TestNewerValuesAreReplacedOnlyKnowingly(t *testing.T) {
+	b := newBench(t, func(a *conversion.Account) { a.HoldOver.Row = decimal.NewFromInt(50) })
+	b.know(0, 3)
+	b.deliver("before.csv", table(line(0, "R0", "", "20"), line(1, "R1", "", "20")))
+	b.clock.advance(time.Hour)
+	monday := b.deliver("monday.csv", table(line(0, "R0", "", "60"), line(1, "R1", "", "30"), line(2, "R2", "", "60")))
+	b.wantState(monday.ID, conversion.OnHold)
+	b.clock.advance(24 * time.Hour)
+	tuesday := b.deliver("tuesday.csv", table(line(0, "R0", "", "40"), line(2, "R2", "", "40")))
+	want := fmt.Sprintf("upload %d: of what came later, it would change 2 conversions of upload %d, tuesday.csv.", monday.ID, tuesday.ID)
+	if err := b.Retry(t.Context(), monday.ID, false); !errors.Is(err, worker.ErrNewer) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("the error is %v, want %q", err, want)
+	}
+	b.wantState(monday.ID, conversion.OnHold)
+	b.wantSales("C0=40.00", "C1=20.00", "C2=40.00")
+	if err := b.Retry(t.Context(), monday.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	b.wantSales("C0=60.00", "C1=30.00", "C2=60.00")
+	b.check()
+
+	// What changes nothing that is newer needs no more than to be approved.
+	wednesday := b.deliver("wednesday.csv", table(line(1, "R1", "", "70")))
+	b.clock.advance(time.Hour)
+	b.deliver("thursday.csv", table(line(0, "R0", "", "10")))
+	if err := b.Retry(t.Context(), wednesday.ID, false); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhatIsDiscardedIsRefused(t *testing.T) {
 	b := newBench(t, func(a *conversion.Account) { a.HoldOver.Row = decimal.NewFromInt(10) })
 	b.know(0, 1)
@@ -279,7 +311,7 @@ func TestWhatIsDiscardedIsRefused(t *testing.T) {
 	if u.Refusal == nil || u.Refusal.Code != conversion.Discarded || !strings.HasSuffix(u.Refusal.Sentence, "Why: a typing mistake") || u.Hold != nil {
 		t.Errorf("refused for %+v, held for %+v", u.Refusal, u.Hold)
 	}
-	if err := b.Retry(t.Context(), upload.ID); err == nil {
+	if err := b.Retry(t.Context(), upload.ID, false); err == nil {
 		t.Error("what was discarded went on")
 	}
 }
@@ -298,7 +330,7 @@ func TestWhatIsDecidedInPartCannotBeDiscarded(t *testing.T) {
 	if !strings.Contains(u.Hold.Sentence, "up to line 3 were decided") {
 		t.Errorf("held for %q", u.Hold.Sentence)
 	}
-	if err := b.Retry(t.Context(), upload.ID); err != nil {
+	if err := b.Retry(t.Context(), upload.ID, false); err != nil {
 		t.Fatal(err)
 	}
 	b.wantState(upload.ID, conversion.Decided)

@@ -189,7 +189,7 @@ func TestWhatNobodyVouchesForIsHeld(t *testing.T) {
 	if u := b.wantState(upload.ID, conversion.OnHold); u.Hold == nil || u.Hold.Code != conversion.SenderNotAuthenticated || !strings.Contains(u.Hold.Sentence, "jo@acme.example: there is no proof.") {
 		t.Errorf("held for %+v", u.Hold)
 	}
-	if err := b.Retry(t.Context(), upload.ID); err != nil {
+	if err := b.Retry(t.Context(), upload.ID, false); err != nil {
 		t.Fatal(err)
 	}
 	b.wantSales("C0=1.00")

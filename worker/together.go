@@ -51,15 +51,17 @@ func (b *batches[T]) close(failure error) error {
 }
 
 // transact has f work in one transaction, which is kept if f says so. What f logs comes to the
-// log when the transaction has ended well: until then it isn't so.
+// log when the transaction is kept: until then it isn't so.
 func (w *Worker) transact(ctx context.Context, f func(*Worker) (keep bool, err error)) error {
 	var said []func()
-	err := w.Together(ctx, func(s Store) (bool, error) {
+	kept := false
+	err := w.Together(ctx, func(s Store) (keep bool, err error) {
 		within := w.On(s)
 		within.Log = slog.New(heldBack{w.Log.Handler(), &said})
-		return f(within)
+		kept, err = f(within)
+		return kept, err
 	})
-	if err == nil {
+	if err == nil && kept {
 		for _, say := range said {
 			say()
 		}

@@ -38,6 +38,7 @@ type Store interface {
 	UploadsWaiting(ctx context.Context, account string, each func(*conversion.Upload) error) error
 	Refuse(ctx context.Context, upload int64, refusal conversion.Refusal, at conversion.Millis) error
 	Approve(ctx context.Context, upload int64) error
+	NewerChanged(ctx context.Context, upload int64) ([]conversion.Newer, error)
 
 	SaveCalls(ctx context.Context, account string, calls []conversion.Call) (conversion.CallsTally, error)
 	FinishCalls(ctx context.Context, upload *conversion.Upload, news bool) error

@@ -115,11 +115,12 @@ func (c *quarantineShowCommand) Run(g *globals) error {
 
 type quarantineRetryCommand struct {
 	Uploads []int64 `arg:"" name:"upload" help:"The uploads' numbers."`
+	Yes     bool    `help:"Also if its values take the place of newer ones."`
 }
 
 func (c *quarantineRetryCommand) Run(g *globals) error {
 	return g.eachHeld(c.Uploads, func(app *app, upload *conversion.Upload) error {
-		if err := app.worker.Retry(g.ctx, upload.ID); err != nil {
+		if err := app.worker.Retry(g.ctx, upload.ID, c.Yes); err != nil {
 			return err
 		}
 		return g.tellUpload(app, upload.ID)
