@@ -54,7 +54,9 @@ func (c *restoreCommand) Run(g *globals) error {
 	if strings.Contains(path, "://") {
 		return usageError{fmt.Errorf("the store %s is a server's: restore it by the server's own means", path)}
 	}
-	if !c.Yes && g.atTerminal() && !g.agrees(fmt.Sprintf("Put the backup in the place of %s?", path)) {
+	if ask, err := g.mustAsk(c.Yes); err != nil {
+		return err
+	} else if ask && !g.agrees(fmt.Sprintf("Put the backup in the place of %s?", path)) {
 		return nil
 	}
 	aside := fmt.Sprintf("%s.before-%s", path, g.now().UTC().Format("20060102-150405.000"))

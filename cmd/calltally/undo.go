@@ -15,8 +15,8 @@ import (
 	"calltally/worker"
 )
 
-// uploadsUndoCommand takes back what an upload did. At a terminal it shows first
-// what would happen and asks; elsewhere, and with --yes, it does it at once.
+// uploadsUndoCommand takes back what an upload did. It shows first what would happen and
+// asks; with --yes or --json it does it at once.
 type uploadsUndoCommand struct {
 	Upload  int64  `arg:"" help:"The upload's number."`
 	DryRun  bool   `help:"Show what would be taken back and change nothing."`
@@ -48,7 +48,11 @@ func (c *uploadsUndoCommand) Run(g *globals) error {
 		made, err := undo(false)
 		return orRejected(made, err)
 	}
-	if !c.Yes && g.atTerminal() {
+	ask, err := g.mustAsk(c.Yes)
+	if err != nil {
+		return err
+	}
+	if ask {
 		if _, err := undo(false); err != nil {
 			return err
 		}
@@ -89,7 +93,10 @@ func (c *uploadsReplayCommand) Run(g *globals) error {
 		bar.finish()
 		return made, asUsage(err)
 	}
-	ask := !c.DryRun && !c.Yes && g.atTerminal()
+	ask, err := g.mustAsk(c.Yes || c.DryRun)
+	if err != nil {
+		return err
+	}
 	made, err := replay(!c.DryRun && !ask)
 	if err != nil {
 		return err
@@ -184,10 +191,16 @@ func (g *globals) listTaken(w *worker.Worker, u *conversion.Upload) error {
 	return err
 }
 
-// atTerminal reports whether somebody can be asked.
-func (g *globals) atTerminal() bool {
-	in, isFile := g.stdin.(*os.File)
-	return isFile && term.IsTerminal(int(in.Fd())) && !g.JSON
+// mustAsk reports whether to ask before something is done that was not agreed to yet. A
+// program that wants JSON knows what it does; where else nobody can be asked, nothing is done.
+func (g *globals) mustAsk(agreed bool) (bool, error) {
+	if agreed || g.JSON {
+		return false, nil
+	}
+	if in, isFile := g.stdin.(*os.File); !isFile || !term.IsTerminal(int(in.Fd())) {
+		return false, usageError{errors.New("there is no terminal to ask at, and nothing was changed; say --yes to go ahead")}
+	}
+	return true, nil
 }
 
 // agrees asks a question; only a y or yes agrees.
