@@ -40,6 +40,9 @@ func (c *processCommand) Run(g *globals) error {
 	if err := checkDialect("", c.Dialect, conversion.TakesConversions); err != nil {
 		return usageError{fmt.Errorf("--dialect: %w", err)}
 	}
+	if err := checkResults(c.Results); err != nil {
+		return err
+	}
 	app, account, err := g.openFor(c.File, c.Account)
 	if err != nil {
 		return err
@@ -101,13 +104,14 @@ func (c *processCommand) processFile(g *globals, w *worker.Worker, d *ingest.Del
 		fmt.Fprintf(g.stdout, "\n%s\n\n", report.Rule)
 	}
 	c.told = true
-	if err := show(g, w, told, c.Results); err != nil {
-		return err
-	}
-	if !c.DryRun {
+	shown := show(g, w, told, c.Results)
+	if !c.DryRun && (shown == nil || errors.As(shown, &unwritten{})) {
 		if err := w.Store.MarkReplied(g.ctx, upload.ID, 1, conversion.MillisOf(w.Now())); err != nil {
-			return err
+			return errors.Join(shown, err)
 		}
+	}
+	if shown != nil {
+		return shown
 	}
 	switch {
 	case upload.Refusal != nil:
@@ -140,24 +144,57 @@ func decided(ctx context.Context, w *worker.Worker, upload *conversion.Upload) (
 	return upload, nil
 }
 
+// unwritten says that a report was printed, and its files could not be written.
+type unwritten struct{ error }
+
+func (u unwritten) Unwrap() error { return u.error }
+
 // show prints a report, and writes its files into a folder if one is named.
 func show(g *globals, w *worker.Worker, told *worker.Told, results string) error {
+	var failure error
 	if results != "" {
 		bar := g.progress(w)
 		err := writeFiles(g.ctx, results, told.Files...)
 		bar.finish()
-		if err != nil {
-			return err
+		if told.Report.FilesIn = results; err != nil {
+			results, failure = "", filesMissing(told, err)
 		}
-		told.Report.FilesIn = results
 	}
 	if g.JSON {
-		return printDecided(g.ctx, g.stdout, w, told)
+		return errors.Join(printDecided(g.ctx, g.stdout, w, told), failure)
 	}
 	if results == "" {
 		told.Report.Files = nil // nothing was attached or written
 	}
-	return report.Text(g.stdout, told.Report)
+	return errors.Join(report.Text(g.stdout, told.Report), failure)
+}
+
+// filesMissing says that a report's files could not be written, and what stands all the same.
+func filesMissing(told *worker.Told, err error) error {
+	if told.Report.DryRun {
+		return unwritten{fmt.Errorf("the results can't be written: %w", err)}
+	}
+	id := told.Report.Upload.ID
+	return unwritten{fmt.Errorf("the results can't be written: %w. What the report says is done, as upload %d; “calltally uploads show %d --results DIR” writes them", err, id, id)}
+}
+
+// checkResults checks that files can be written into the folder that is named for results, if
+// one is, before anything is done.
+func checkResults(path string) error {
+	if path == "" {
+		return nil
+	}
+	err := os.MkdirAll(path, 0o777)
+	if err == nil {
+		var tried *os.File
+		if tried, err = os.CreateTemp(path, ".calltally-*"); err == nil {
+			err = errors.Join(tried.Close(), os.Remove(tried.Name()))
+		}
+	}
+	if err != nil {
+		return usageError{fmt.Errorf("--results: nothing can be written into %s, and nothing was done: %w", path, err)}
+	}
+	return nil
 }
 
 // commandLineDelivery is a file named on the command line. Each time is a

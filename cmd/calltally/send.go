@@ -32,7 +32,7 @@ type sendCommand struct {
 
 // Run hands a file in, waits until it is decided, and says what became of it.
 func (c *sendCommand) Run(g *globals) error {
-	if err := checkFile(c.File); err != nil {
+	if err := errors.Join(checkFile(c.File), checkResults(c.Results)); err != nil {
 		return err
 	}
 	client, err := c.client()

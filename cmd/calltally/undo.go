@@ -25,6 +25,9 @@ type uploadsUndoCommand struct {
 }
 
 func (c *uploadsUndoCommand) Run(g *globals) error {
+	if err := checkResults(c.Results); err != nil {
+		return err
+	}
 	app, upload, err := g.openUpload(c.Upload)
 	if err != nil {
 		return err
@@ -77,6 +80,9 @@ type uploadsReplayCommand struct {
 }
 
 func (c *uploadsReplayCommand) Run(g *globals) error {
+	if err := checkResults(c.Results); err != nil {
+		return err
+	}
 	app, upload, err := g.openUpload(c.Upload)
 	if err != nil {
 		return err

@@ -112,6 +112,9 @@ type uploadsShowCommand struct {
 }
 
 func (c *uploadsShowCommand) Run(g *globals) error {
+	if err := checkResults(c.Results); err != nil {
+		return err
+	}
 	app, upload, err := g.openUpload(c.Upload)
 	if err != nil {
 		return err
