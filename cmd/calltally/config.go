@@ -105,7 +105,7 @@ func parseConfig(file string, text []byte) (c *config, err error) {
 	case errors.As(err, &value):
 		return nil, c.atText(value)
 	case err != nil && !errors.Is(err, io.EOF):
-		return nil, errors.New(syntaxHint(file, err))
+		return nil, c.notRead(err)
 	}
 	if err := decoder.Decode(&config{}); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: a second document follows after “---”; a configuration is one document", file)
