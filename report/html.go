@@ -101,7 +101,7 @@ var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 </td></tr>
 {{- end}}
 {{- if gt .More 0}}
-<tr><td style="border-top:1px solid #e4e8ec;padding:12px 0;color:#5b6670;">… and {{.More}} more such rows; the results file has them all.</td></tr>
+<tr><td style="border-top:1px solid #e4e8ec;padding:12px 0;color:#5b6670;">… and {{.More}} more such rows{{.Elsewhere}}.</td></tr>
 {{- end}}
 </table>
 </td></tr>

@@ -24,6 +24,10 @@ type Report struct {
 	Problems []Problem      // the first rejected and waiting rows, in file order
 	// DryRun says that nothing was changed.
 	DryRun bool
+	// UndoneBy is the upload that has taken this one back since, and ReplayedAs are those as
+	// which it was decided again; none in what is sent, which stays as it was.
+	UndoneBy   *conversion.Upload
+	ReplayedAs []int64
 	// Files are the names of the files that go with it: attached, or written to
 	// FilesIn.
 	Files   []string
@@ -107,14 +111,28 @@ func Subject(reports ...*Report) string {
 	return page{reports}.Headline() + " – " + conversion.Clip(strings.Join(names, ", "), 60)
 }
 
-// headline says in a few words how it went.
+// headline says in a few words how it went, and what has become of that.
 func (r *Report) headline() string {
+	switch {
+	case r.UndoneBy == nil:
+		return r.outcome()
+	case r.UndoneBy.Tally.Of(conversion.Rejected) > 0:
+		return fmt.Sprintf("%s; undone in part by upload %d", r.outcome(), r.UndoneBy.ID)
+	}
+	return fmt.Sprintf("%s; undone by upload %d", r.outcome(), r.UndoneBy.ID)
+}
+
+func (r *Report) outcome() string {
 	u := r.Upload
 	switch {
 	case u.Refusal != nil:
 		return "File not taken"
 	case u.Hold != nil:
 		return "File held"
+	case u.State == conversion.Received || u.State == conversion.Deciding && u.Tally.Rows == 0:
+		return "Not decided yet"
+	case u.State == conversion.Deciding:
+		return "Decided so far: " + u.Tally.String()
 	case u.Undoes != 0:
 		return r.undone()
 	case r.DryRun:

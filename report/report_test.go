@@ -568,3 +568,49 @@ func parse(t *testing.T, text string, comma rune) [][]string {
 	}
 	return rows
 }
+
+// What is shown of an upload later tells what has become of it.
+func TestReportsTellWhatHasBecomeOfAnUpload(t *testing.T) {
+	undone := func(verdicts ...conversion.Verdict) func(*report.Report) {
+		return func(r *report.Report) { r.UndoneBy = &conversion.Upload{ID: 13, Tally: tally(verdicts...)} }
+	}
+	const goesOn, more = "The next “calltally run” or “calltally once” goes on with it.", "more such rows"
+	for name, test := range map[string]struct {
+		shown   func(*report.Report)
+		says    []string
+		saysNot []string
+	}{
+		"not begun": {func(r *report.Report) { r.Upload.State, r.Upload.Tally = conversion.Received, conversion.Tally{} }, []string{"Not decided yet", goesOn}, []string{"No rows"}},
+		"begun":     {func(r *report.Report) { r.Upload.State, r.Upload.Tally = conversion.Deciding, conversion.Tally{} }, []string{"Not decided yet", goesOn}, []string{"No rows"}},
+		"half done": {func(r *report.Report) { r.Upload.State = conversion.Deciding }, []string{"Decided so far: 3 rows: 2 created, 1 updated", goesOn}, nil},
+		"done":      {func(*report.Report) {}, []string{"3 rows: 2 created, 1 updated"}, []string{goesOn, "undone"}},
+		"undone":    {undone(conversion.Updated), []string{"3 rows: 2 created, 1 updated; undone by upload 13"}, nil},
+		"in part":   {undone(conversion.Updated, conversion.Rejected), []string{"; undone in part by upload 13"}, nil},
+		"replayed":  {func(r *report.Report) { r.ReplayedAs = []int64{14} }, []string{"Rows of it were decided again since, as upload 14."}, nil},
+		"problems":  {func(r *report.Report) { *r = *troubled() }, []string{"23 " + more + "; the results file has them all."}, nil},
+		"no files":  {func(r *report.Report) { *r = *troubled(); r.Files, r.Left = nil, nil }, []string{"23 " + more + "."}, []string{"has them all"}},
+		"emptied": {func(r *report.Report) {
+			*r = *troubled()
+			r.Files, r.Left, r.Problems, r.Upload.EmptiedAt = nil, nil, nil, 1_773_158_400_000
+		},
+			[]string{"The file was removed on 10 March 2026"}, []string{more}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := fine()
+			test.shown(r)
+			for format, write := range map[string]func(io.Writer, ...*report.Report) error{"text": report.Text, "HTML": report.HTML} {
+				said := rendered(t, r, write)
+				for _, says := range test.says {
+					if !strings.Contains(said, says) {
+						t.Errorf("%s doesn't say %q:\n%s", format, says, said)
+					}
+				}
+				for _, not := range test.saysNot {
+					if strings.Contains(said, not) {
+						t.Errorf("%s says %q:\n%s", format, not, said)
+					}
+				}
+			}
+		})
+	}
+}

@@ -102,6 +102,12 @@ func (v view) Notes() []string {
 	if v.Upload.Undoes != 0 {
 		notes = nil
 	}
+	if !v.Upload.State.AtRest() {
+		notes = append(slices.Clone(notes), "The next “calltally run” or “calltally once” goes on with it.")
+	}
+	for _, again := range v.ReplayedAs {
+		notes = append(slices.Clone(notes), fmt.Sprintf("Rows of it were decided again since, as upload %d.", again))
+	}
 	if v.Upload.EmptiedAt != 0 {
 		notes = append(slices.Clone(notes), "The file was removed on "+v.Upload.EmptiedAt.Time().Format("2 January 2006")+", because it is kept no longer; what it did stands.")
 	}
@@ -116,7 +122,18 @@ func (v view) More() int {
 	if v.Upload.Takes == conversion.TakesCalls { // its notes list them
 		return 0
 	}
+	if v.Upload.EmptiedAt != 0 { // a note says that the file is gone
+		return 0
+	}
 	return v.problems() - len(v.Problems)
+}
+
+// Elsewhere says where the rows are that are not listed; "" for nowhere.
+func (v view) Elsewhere() string {
+	if len(v.Files)+len(v.Left) == 0 {
+		return ""
+	}
+	return "; the results file has them all"
 }
 
 // Read says how the file was read, in one line.
@@ -254,7 +271,7 @@ Line {{.Line}}: {{.Verdict}}{{if .Code}} ({{.Code}}){{end}}
 {{- end}}
 {{- if gt .More 0}}
 
-{{wrap 78 0 (printf "… and %d more such rows; the results file has them all." .More)}}
+{{wrap 78 0 (printf "… and %d more such rows%s." .More .Elsewhere)}}
 {{- end}}
 {{- end}}
 {{- if .Files}}

@@ -17,6 +17,8 @@ type Difference struct {
 	Was, Is conversion.Outcome
 	// Parts are what it does otherwise to a conversion: sale, payout, publisher …
 	Parts []string
+	// Undone says that what it did was taken back since.
+	Undone bool
 }
 
 // Comparison is what a replay found.
@@ -129,7 +131,7 @@ func (r *replay) compare(ctx context.Context) (found Comparison, err error) {
 			return nil
 		}
 		if found.Lines++; found.Lines <= MostDifferences {
-			found.Differences = append(found.Differences, Difference{was.outcome, is.outcome, r.differingParts(was, is)})
+			found.Differences = append(found.Differences, Difference{was.outcome, is.outcome, r.differingParts(was, is), r.undone.has(was.outcome.Line)})
 		}
 		return nil
 	})

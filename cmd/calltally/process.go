@@ -295,6 +295,7 @@ type decidedHead struct {
 	Notes     []string       `json:"notes"`
 	Tally     map[string]int `json:"tally"`
 	Diagnosis string         `json:"diagnosis"`
+	UndoneBy  int64          `json:"undone_by,omitempty"` // the upload that took it back since
 }
 
 type outcomeJSON struct {
@@ -320,6 +321,9 @@ func headOf(told *worker.Told) decidedHead {
 	}
 	if told.Report.DryRun {
 		head.Upload = 0 // it is not kept
+	}
+	if by := told.Report.UndoneBy; by != nil {
+		head.UndoneBy = by.ID
 	}
 	if u.Refusal != nil {
 		head.Code, head.Message = string(u.Refusal.Code), u.Refusal.Sentence

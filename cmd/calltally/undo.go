@@ -163,10 +163,15 @@ func (g *globals) showDerived(w *worker.Worker, u *conversion.Upload, results st
 		return err
 	}
 	told.Report.DryRun = dry
-	if err := show(g, w, told, results); err != nil || g.JSON || u.Undoes == 0 {
+	return g.showTold(w, told, results)
+}
+
+// showTold prints a report, and of an undo what it takes back.
+func (g *globals) showTold(w *worker.Worker, told *worker.Told, results string) error {
+	if err := show(g, w, told, results); err != nil || g.JSON || told.Report.Upload.Undoes == 0 {
 		return err
 	}
-	return g.listTaken(w, u)
+	return g.listTaken(w, told.Report.Upload)
 }
 
 // listTaken lists what the first rows of an undo take back.
@@ -225,7 +230,8 @@ type differenceJSON struct {
 	Was  outcomeJSON `json:"was"`
 	Is   outcomeJSON `json:"is"`
 	// Parts are what the line does otherwise to a conversion.
-	Parts []string `json:"parts"`
+	Parts  []string `json:"parts"`
+	Undone bool     `json:"undone"` // what it did was taken back since
 }
 
 // printComparison prints what a replay changes, line by line.
@@ -233,7 +239,7 @@ func printComparison(g *globals, of *conversion.Upload, found worker.Comparison,
 	if g.JSON {
 		all := []differenceJSON{}
 		for _, d := range found.Differences {
-			all = append(all, differenceJSON{d.Was.Line, outcomeOf(&d.Was), outcomeOf(&d.Is), append([]string{}, d.Parts...)})
+			all = append(all, differenceJSON{d.Was.Line, outcomeOf(&d.Was), outcomeOf(&d.Is), append([]string{}, d.Parts...), d.Undone})
 		}
 		return printJSON(g.stdout, map[string]any{"upload": of.ID, "dry_run": dry, "lines": found.Lines, "differences": all, "closed": found.Closed, "elsewhere": append([]int64{}, found.Elsewhere...)})
 	}
@@ -251,7 +257,11 @@ func printComparison(g *globals, of *conversion.Upload, found worker.Comparison,
 			fmt.Fprintf(g.stdout, "… and %d more\n", found.Lines-most)
 			break
 		}
-		fmt.Fprintf(g.stdout, "Line %d\n  was  %s\n  is   %s\n", d.Was.Line, report.Wrap(78, 7, inShort(&d.Was)), report.Wrap(78, 7, inShort(&d.Is)))
+		was := inShort(&d.Was)
+		if d.Undone {
+			was += " (undone since)"
+		}
+		fmt.Fprintf(g.stdout, "Line %d\n  was  %s\n  is   %s\n", d.Was.Line, report.Wrap(78, 7, was), report.Wrap(78, 7, inShort(&d.Is)))
 		if len(d.Parts) > 0 {
 			fmt.Fprintf(g.stdout, "  other %s\n", report.Wrap(78, 8, strings.ReplaceAll(strings.Join(d.Parts, ", "), "_", " ")))
 		}

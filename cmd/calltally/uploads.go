@@ -120,10 +120,37 @@ func (c *uploadsShowCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
-	if err := g.showDerived(app.worker, upload, c.Results, upload.DryRun); err != nil || g.JSON {
+	told, err := app.worker.Told(g.ctx, upload, 1)
+	if err == nil {
+		err = app.worker.AddSince(g.ctx, told)
+	}
+	if err != nil {
 		return err
 	}
-	return g.listPostings(app, upload.ID)
+	written := len(told.Files)
+	if err := g.showTold(app.worker, told, c.Results); err != nil {
+		return err
+	}
+	if !g.JSON {
+		err = g.listPostings(app, upload.ID)
+	}
+	if err == nil && c.Results != "" && written == 0 {
+		err = fmt.Errorf("nothing was written into %s: upload %d has no results file%s", c.Results, upload.ID, whyNoResults(upload))
+	}
+	return err
+}
+
+// whyNoResults says why an upload has no results file, as far as that is known.
+func whyNoResults(u *conversion.Upload) string {
+	switch {
+	case u.EmptiedAt != 0:
+		return " any more, since its file was removed on " + u.EmptiedAt.Time().Format("2 January 2006")
+	case u.Takes == conversion.TakesCalls:
+		return ", since it is a call log"
+	case u.State != conversion.Decided:
+		return fmt.Sprintf(", since it is %s", u.State)
+	}
+	return ""
 }
 
 // listPostings lists to whom reports on an upload were mailed, and who was refused.
