@@ -299,6 +299,7 @@ func badFiles() []badInput {
 		{name: "010_zip", file: "orders.zip", content: badZip("a.csv", badHead+badRow, "b.csv", "hello\n"),
 			want: `2 created
 refused: Line 1 should name the columns, but none of its names is one that we know ("hello"). Put a header such as start_time, calling_phone_number, sale_amount on the first line. (header_missing)
+calltally: of 2 files, not taken: b.csv
 ` + badHeld},
 		{name: "011_zip_bomb", file: "orders.zip", content: badBomb(50<<20 + 1),
 			want: "refused: The archive unpacks to more than 50 MiB, or to more than 200 times what it holds. Send its files one by one, unpacked. (archive_unsafe)"},

@@ -63,13 +63,10 @@ func importFile(g *globals, app *app, d *ingest.Delivery) error {
 	if err := printImported(g, upload, tally); err != nil {
 		return err
 	}
-	switch {
-	case upload.Refusal != nil:
-		return errRefused
-	case tally.Rejected > 0:
+	if tally.Rejected > 0 {
 		return errRejected
 	}
-	return nil
+	return fateOf(upload)
 }
 
 func printImported(g *globals, upload *conversion.Upload, tally conversion.CallsTally) error {

@@ -41,10 +41,6 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// errRejected says that all was done, but some rows were rejected. It has been
-// told already.
-var errRejected = errors.New("some rows were rejected")
-
 // globals are what every command shares.
 type globals struct {
 	Config string `short:"c" default:"calltally.yaml" type:"path" help:"Configuration file." placeholder:"FILE"`

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,9 +15,6 @@ import (
 	"calltally/conversion"
 	"calltally/worker"
 )
-
-// errRefused says that a file was not taken. It has been told already.
-var errRefused = errors.New("the file was not taken")
 
 // list prints things either as a table or as a JSON array of flat objects, as
 // they come.

@@ -63,25 +63,14 @@ func (c *processCommand) process(g *globals, w *worker.Worker, account *conversi
 	})
 }
 
-// eachFile does something with a file, or with each of those in an archive. That one is
-// refused, or has rows that are rejected, ends none of the others.
+// eachFile does something with a file, or with each of those in an archive.
 func eachFile(ctx context.Context, w *worker.Worker, d *ingest.Delivery, do func(*ingest.Delivery) error) error {
-	var worst error
-	err := w.Members(ctx, d, func(d *ingest.Delivery) error {
-		err := do(d)
-		switch {
-		case errors.Is(err, errRefused), errors.Is(err, errHeld), errors.Is(err, errRejected) && worst == nil:
-			worst = err
-			return nil
-		case errors.Is(err, errRejected):
-			return nil
-		}
-		return err
-	})
+	var all fates
+	err := w.Members(ctx, d, func(d *ingest.Delivery) error { return all.add(d.Name, do(d)) })
 	if err != nil {
 		return err
 	}
-	return worst
+	return all.worst()
 }
 
 func (c *processCommand) processFile(g *globals, w *worker.Worker, d *ingest.Delivery) error {
@@ -113,15 +102,7 @@ func (c *processCommand) processFile(g *globals, w *worker.Worker, d *ingest.Del
 	if shown != nil {
 		return shown
 	}
-	switch {
-	case upload.Refusal != nil:
-		return errRefused
-	case upload.Hold != nil:
-		return errHeld
-	case upload.Tally.Of(conversion.Rejected) > 0:
-		return errRejected
-	}
-	return nil
+	return fateOf(upload)
 }
 
 // decided decides an upload. If another process was faster, it waits for that

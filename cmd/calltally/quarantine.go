@@ -18,9 +18,6 @@ type quarantineCommand struct {
 	Discard quarantineDiscardCommand `cmd:"" help:"Refuse an upload that is held."`
 }
 
-// errHeld says that a file is held. It has been told already.
-var errHeld = errors.New("the file is held; “calltally quarantine list” shows what is")
-
 type quarantineListCommand struct {
 	Account string `help:"Only this account's." placeholder:"ID"`
 }
@@ -123,7 +120,11 @@ func (c *quarantineRetryCommand) Run(g *globals) error {
 		if err := app.worker.Retry(g.ctx, upload.ID, c.Yes); err != nil {
 			return err
 		}
-		return g.tellUpload(app, upload.ID)
+		retried, err := g.tellUpload(app, upload.ID)
+		if err != nil {
+			return err
+		}
+		return fateOf(retried)
 	})
 }
 
@@ -138,31 +139,36 @@ func (c *quarantineDiscardCommand) Run(g *globals) error {
 		if errors.Is(err, worker.ErrPartlyDecided) {
 			return usageError{err}
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			_, err = g.tellUpload(app, upload.ID)
 		}
-		return g.tellUpload(app, upload.ID)
+		return err
 	})
 }
 
 // eachHeld does something with each of some uploads that are held.
 func (g *globals) eachHeld(ids []int64, do func(*app, *conversion.Upload) error) error {
+	var all fates
 	var failures []error
 	for _, id := range ids {
 		app, upload, err := g.openHeld(id)
 		if err == nil {
-			err = errors.Join(do(app, upload), app.close())
+			failures = append(failures, all.add(fmt.Sprintf("upload %d", id), do(app, upload)), app.close())
+		} else {
+			failures = append(failures, err)
 		}
-		failures = append(failures, err)
 	}
-	return errors.Join(failures...)
+	if err := errors.Join(failures...); err != nil {
+		return err
+	}
+	return all.worst()
 }
 
 // tellUpload says in a line what has become of an upload.
-func (g *globals) tellUpload(app *app, id int64) error {
+func (g *globals) tellUpload(app *app, id int64) (*conversion.Upload, error) {
 	u, err := app.store.Upload(g.ctx, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	said := u.Tally.String()
 	switch {
@@ -174,8 +180,8 @@ func (g *globals) tellUpload(app *app, id int64) error {
 		said = "it goes on with the next “calltally run” or “calltally once”"
 	}
 	if g.JSON {
-		return printJSON(g.stdout, map[string]any{"upload": u.ID, "state": u.State, "tally": u.Tally.ByName()})
+		return u, printJSON(g.stdout, map[string]any{"upload": u.ID, "state": u.State, "tally": u.Tally.ByName()})
 	}
 	_, err = fmt.Fprintln(g.stdout, report.Wrap(78, 0, fmt.Sprintf("Upload %d (%s) is %s: %s", u.ID, u.Name, u.State, said)))
-	return err
+	return u, err
 }

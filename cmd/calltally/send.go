@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -43,7 +42,7 @@ func (c *sendCommand) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	var worst error
+	var all fates
 	names := report.Names{}
 	for i := range receipt.Uploads {
 		upload := &receipt.Uploads[i]
@@ -57,13 +56,8 @@ func (c *sendCommand) Run(g *globals) error {
 				return err
 			}
 		}
-		switch {
-		case upload.State == string(conversion.OnHold):
-			worst = cmp.Or(worst, errHeld)
-		case upload.Code != "":
-			worst = errRefused
-		case upload.Tally["rejected"] > 0 && worst == nil:
-			worst = errRejected
+		if err := all.add(upload.File, sentFate(upload)); err != nil {
+			return err
 		}
 	}
 	if g.JSON {
@@ -71,7 +65,20 @@ func (c *sendCommand) Run(g *globals) error {
 	} else {
 		err = printReceipt(g.stdout, receipt)
 	}
-	return errors.Join(err, worst)
+	return errors.Join(err, all.worst())
+}
+
+// sentFate is what became of an upload elsewhere.
+func sentFate(u *web.Upload) error {
+	switch {
+	case u.State == string(conversion.OnHold):
+		return errHeld
+	case u.Code != "":
+		return errRefused
+	case u.Tally["rejected"] > 0:
+		return errRejected
+	}
+	return nil
 }
 
 func printReceipt(out io.Writer, receipt *web.Receipt) (err error) {

@@ -107,8 +107,12 @@ func (c *uploadsReplayCommand) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
-	if err := printComparison(g, upload, compared, c.DryRun); err != nil || made == nil || c.DryRun {
-		return err
+	err = printComparison(g, upload, compared, c.DryRun)
+	if made == nil && len(compared.Elsewhere) == 0 {
+		return orRejected(upload, err) // it comes to the same again
+	}
+	if err != nil || made == nil || c.DryRun {
+		return orRejected(made, err)
 	}
 	if ask {
 		if !g.agrees("Apply this?") {
