@@ -492,6 +492,30 @@ func TestReferencesThatDoNotConflict(t *testing.T) {
 	}
 }
 
+// A row whose call is not known is told what of it may be wrong.
+func TestARowWithoutItsCallIsToldWhatToCorrect(t *testing.T) {
+	for what, claim := range map[string]conversion.Claim{
+		"the time":               {Start: started()},
+		"the time or the caller": {Start: started(), Caller: alice},
+		"the id":                 {Start: started(), Caller: alice, CallIDs: conversion.CallIDs{conversion.CallRecord: "X"}},
+		"the caller or when the event took place": {Caller: alice, Event: started()},
+	} {
+		p := policy(t)
+		p.Account.Match.ByEventTime = true
+		claim.Line, claim.Standing = 5, conversion.Standing{Sale: usd(1)}
+		d := matcher.Decide(&claim, matcher.Candidates{Match: matcher.FindCall(&claim, nil, p)}, p, 1)
+		if want := " Correct " + what + ", or send the row again once its call is known."; !strings.HasSuffix(d.Outcome.Message, want) || d.Outcome.Code != conversion.CallNotFound {
+			t.Errorf("%s: %q, want one that ends in %q", d.Outcome.Code, d.Outcome.Message, want)
+		}
+	}
+}
+
+// started is a time that a row tells, long enough ago.
+func started() conversion.When {
+	at := millis(noon) - 3_600_000
+	return conversion.When{First: conversion.Span{From: at, To: at + 999}}
+}
+
 func TestARowWithoutItsCallWaits(t *testing.T) {
 	const day = 24 * time.Hour
 	notFound := func(c *conversion.Claim, p matcher.Policy) matcher.Match { return matcher.FindCall(c, nil, p) }
@@ -525,6 +549,8 @@ func TestARowWithoutItsCallWaits(t *testing.T) {
 			want := match.Sentence
 			if test.until != "" {
 				want += " The row waits for the call until " + test.until + "."
+			} else if test.code == conversion.CallNotFound {
+				want += " Correct the time or the caller, or send the row again once its call is known."
 			}
 			if d.Outcome.Message != want {
 				t.Errorf("message %q, want %q", d.Outcome.Message, want)

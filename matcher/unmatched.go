@@ -22,10 +22,23 @@ func (d *decider) unmatched() Decision {
 	if until := d.waitsUntil(); match.Code == conversion.CallNotFound && until > d.policy.Now {
 		decision.Outcome.Verdict = conversion.Waiting
 		decision.Outcome.Message += fmt.Sprintf(" The row waits for the call until %s.", d.policy.clock(until))
-	} else if match.Code == conversion.CallNotFound && d.claim.CallIDs.Given() {
-		decision.Outcome.Message += " Correct the id, or send the row again once its call is known."
+	} else if match.Code == conversion.CallNotFound {
+		decision.Outcome.Message += fmt.Sprintf(" Correct %s, or send the row again once its call is known.", d.toldBy())
 	}
 	return decision
+}
+
+// toldBy is what the row tells its call by.
+func (d *decider) toldBy() string {
+	switch {
+	case d.claim.CallIDs.Given():
+		return "the id"
+	case !d.claim.Start.Given():
+		return "the caller or when the event took place"
+	case d.claim.Caller != 0:
+		return "the time or the caller"
+	}
+	return "the time"
 }
 
 // orEvent is what else may tell a call, where the account allows it.

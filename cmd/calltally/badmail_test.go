@@ -228,7 +228,7 @@ func badLetters() []badLetter {
 			want: "mail.eml: refused: The mail is larger than 1 MiB, the most that is read of one. Send the file in parts. (too_large)\n" + badRefused},
 		// The address that was written to decides; calls of the other account are none of its.
 		{name: "122_sender_of_two_accounts", to: badOther, mail: badMail(badRow, "2025-03-04 15:00:00,212-555-0150,R1,50.00\n"+badRow),
-			want: "orders.csv: 2 created\n3 rejected: No call within 5 minutes of 2025-03-04 10:00:00 EST from +12125550101. (call_not_found)\nnear one: a call of that caller and time belongs to another account\nholds R1: sale 50.00 USD, payout 5.00, call X1\nin Processed: 1\nto orders@acme.example: Re: Orders | 2 rows: 1 created, 1 rejected"},
+			want: "orders.csv: 2 created\n3 rejected: No call within 5 minutes of 2025-03-04 10:00:00 EST from +12125550101. Correct the time or the caller, or send the row again once its call is known. (call_not_found)\nnear one: a call of that caller and time belongs to another account\nholds R1: sale 50.00 USD, payout 5.00, call X1\nin Processed: 1\nto orders@acme.example: Re: Orders | 2 rows: 1 created, 1 rejected"},
 	}
 }
 
