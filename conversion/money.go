@@ -71,6 +71,16 @@ func (a Amount) String() string {
 	return decimal.New(a.Minor, -a.Currency.Digits()).StringFixed(a.Currency.Digits())
 }
 
+// Legible writes an amount for sentences: 20,014.50 USD.
+func (c Currency) Legible(value decimal.Decimal) string {
+	text := value.StringFixed(max(c.Digits(), -value.Exponent()))
+	whole, _, _ := strings.Cut(text, ".")
+	for at := len(whole) - 3; at > 0 && text[at-1] != '-'; at -= 3 {
+		text = text[:at] + "," + text[at:]
+	}
+	return strings.TrimSpace(text + " " + string(c))
+}
+
 // Percent returns rate per cent of the amount, rounded half-even at the minor
 // unit.
 func (a Amount) Percent(rate decimal.Decimal) Amount {

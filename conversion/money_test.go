@@ -298,3 +298,17 @@ func TestParseCurrency(t *testing.T) {
 		})
 	}
 }
+
+func TestAmountsAreLegible(t *testing.T) {
+	for want, amount := range map[string]struct {
+		value    string
+		currency conversion.Currency
+	}{
+		"20,014.50 USD": {"20014.5", "USD"}, "1,000.00 USD": {"1000", "USD"}, "999.00 USD": {"999", "USD"}, "-1,234,567.89 EUR": {"-1234567.89", "EUR"}, "-700.00 USD": {"-700", "USD"},
+		"12,345 JPY": {"12345", "JPY"}, "0.125 USD": {"0.125", "USD"}, "5.00": {"5", ""},
+	} {
+		if got := amount.currency.Legible(decimal.RequireFromString(amount.value)); got != want {
+			t.Errorf("%s %s is written %q, want %q", amount.value, amount.currency, got, want)
+		}
+	}
+}

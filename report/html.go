@@ -57,6 +57,9 @@ var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 <tr><td style="padding:16px 28px;">
 <div style="border-left:4px solid #c0362c;background:#fdf3f2;padding:12px 16px;">{{.Upload.Refusal.Sentence}}</div>
 <p style="margin:14px 0 0 0;">Nothing in the file was applied. <span style="color:#5b6670;">({{.Upload.Refusal.Code}})</span></p>
+{{- if .Discarded}}
+<p style="margin:14px 0 0 0;">This report takes the place of the one that said that the file is held.</p>
+{{- end}}
 </td></tr>
 {{- else if .Upload.Hold}}
 <tr><td style="padding:16px 28px;">

@@ -348,7 +348,7 @@ func held() *report.Report {
 	r.Files, r.Upload.State, r.Upload.Tally = nil, conversion.OnHold, conversion.Tally{}
 	r.Upload.Hold = &conversion.Hold{
 		Code:     conversion.AmountsOverLimit,
-		Sentence: "Line 3 has a sale_amount of 12000.00 USD, and an amount over 1000 must be approved. Nothing in the file was applied. It is applied once somebody has approved it; if the amount is wrong, have it discarded, and send a corrected file.",
+		Sentence: "Line 3 has a sale_amount of 12,000.00 USD, and an amount over 1,000.00 USD must be approved. Nothing in the file was applied. It is applied once somebody has approved it; if the amount is wrong, have it discarded, and send a corrected file.",
 	}
 	return r
 }

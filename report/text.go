@@ -117,6 +117,11 @@ func (v view) Notes() []string {
 	return notes
 }
 
+// Discarded reports whether the file was held before it was refused.
+func (v view) Discarded() bool {
+	return v.Upload.Refusal != nil && v.Upload.Refusal.Code == conversion.Discarded
+}
+
 // More says how many problem rows are not listed.
 func (v view) More() int {
 	if v.Upload.Takes == conversion.TakesCalls { // its notes list them
@@ -232,6 +237,10 @@ Received: {{.Received}}
 {{wrap 78 0 .Upload.Refusal.Sentence}}
 
 Nothing in the file was applied. ({{.Upload.Refusal.Code}})
+{{- if .Discarded}}
+
+This report takes the place of the one that said that the file is held.
+{{- end}}
 {{- else if .Upload.Hold}}
 
 {{wrap 78 0 (printf "%s (%s)" .Upload.Hold.Sentence .Upload.Hold.Code)}}

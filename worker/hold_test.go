@@ -230,10 +230,11 @@ func TestAmountsOverTheAccountsLimitsAreApprovedFirst(t *testing.T) {
 		why     string // "" if it isn't held
 	}{
 		{"just at the limits", limits("500", "1000"), []string{line(0, "", "", "500.00"), line(1, "", "", "500.00")}, ""},
-		{"a row over", limits("500", "100000"), []string{line(0, "", "", "1.00"), line(1, "", "", "500.01")}, "Line 3 has a sale_amount of 500.01 USD, and an amount over 500 must be approved."},
-		{"the file over", limits("500", "1000"), []string{line(0, "", "", "500"), line(1, "", "", "500"), line(2, "", "", "0.01")}, "By line 4, the sale_amount of the file's rows comes to 1000.01 USD, and more than 1000 in one file must be approved."},
+		{"a row over", limits("500", "100000"), []string{line(0, "", "", "1.00"), line(1, "", "", "500.01")}, "Line 3 has a sale_amount of 500.01 USD, and an amount over 500.00 USD must be approved."},
+		{"the file over", limits("500", "1000"), []string{line(0, "", "", "500"), line(1, "", "", "500"), line(2, "", "", "0.01")}, "By line 4, the sale_amount of the file's rows comes to 1,000.01 USD, and more than 1,000.00 USD in one file must be approved."},
 		{"no limit for a file", limits("500", "0"), []string{line(0, "", "", "500"), line(1, "", "", "500"), line(2, "", "", "500")}, ""},
-		{"a negative one", func(a *conversion.Account) { limits("500", "0")(a); a.NegativeAmounts = true }, []string{line(0, "", "", "-700")}, "Line 2 has a sale_amount of -700.00 USD"},
+		{"a negative one", func(a *conversion.Account) { limits("500", "0")(a); a.NegativeAmounts = true }, []string{line(0, "", "", "-700")}, "Line 2 has a sale_amount of -700.00 USD, and"},
+		{"a large one", limits("12345.5", "0"), []string{line(0, "", "", "1234567.89")}, "Line 2 has a sale_amount of 1,234,567.89 USD, and an amount over 12,345.50 USD must be approved."},
 		{"rows that can't be taken anyway", limits("500", "0"), []string{line(0, "", "", "1e9"), line(1, "", "", "5")}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -64,13 +64,14 @@ func (s sums) add(line int, column string, amount conversion.Amount, limits conv
 		return ""
 	}
 	in := columnIn{column, amount.Currency}
-	value := decimal.New(amount.Minor, -amount.Currency.Digits()).Abs()
+	exact := decimal.New(amount.Minor, -amount.Currency.Digits())
+	value, legible := exact.Abs(), amount.Currency.Legible
 	s[in] = s[in].Add(value)
 	switch {
 	case limits.Row.IsPositive() && value.GreaterThan(limits.Row):
-		return fmt.Sprintf("Line %d has a %s of %s %s, and an amount over %s must be approved.", line, column, amount, amount.Currency, limits.Row)
+		return fmt.Sprintf("Line %d has a %s of %s, and an amount over %s must be approved.", line, column, legible(exact), legible(limits.Row))
 	case limits.File.IsPositive() && s[in].GreaterThan(limits.File):
-		return fmt.Sprintf("By line %d, the %s of the file's rows comes to %s %s, and more than %s in one file must be approved.", line, column, s[in], amount.Currency, limits.File)
+		return fmt.Sprintf("By line %d, the %s of the file's rows comes to %s, and more than %s in one file must be approved.", line, column, legible(s[in]), legible(limits.File))
 	}
 	return ""
 }
