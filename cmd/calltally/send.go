@@ -38,7 +38,11 @@ func (c *sendCommand) Run(g *globals) error {
 	if err != nil {
 		return err
 	}
+	client.say = func(said string) { fmt.Fprintln(g.stderr, "calltally:", withoutSecrets(said)) }
 	receipt, err := client.send(g.ctx, c.File, c.Key)
+	if g.ctx.Err() != nil {
+		return fmt.Errorf("stopped: it is not known whether %s was taken; send it again, and it counts once", c.File)
+	}
 	if err != nil {
 		return err
 	}
@@ -47,7 +51,11 @@ func (c *sendCommand) Run(g *globals) error {
 	for i := range receipt.Uploads {
 		upload := &receipt.Uploads[i]
 		if !c.NoWait {
-			if err := client.wait(g.ctx, upload); err != nil {
+			err := client.wait(g.ctx, upload)
+			if g.ctx.Err() != nil {
+				return fmt.Errorf("stopped: %s was taken, as upload %d, and is decided without us", upload.File, upload.Upload)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -105,6 +113,7 @@ type sender struct {
 	base  *url.URL
 	token string
 	http  *http.Client
+	say   func(string) // tells whoever waits
 }
 
 func (c *sendCommand) client() (*sender, error) {
@@ -146,7 +155,9 @@ func (s *sender) send(ctx context.Context, file, key string) (*web.Receipt, erro
 	var failure error
 	for try := range tries {
 		if try > 0 {
-			if err := pause(ctx, time.Second<<(try-1)); err != nil {
+			wait := time.Second << (try - 1)
+			s.say(fmt.Sprintf("%v; it is tried again in %s (%d of %d times)", failure, wait, try+1, tries))
+			if err := pause(ctx, wait); err != nil {
 				return nil, errors.Join(err, failure)
 			}
 		}
@@ -232,6 +243,9 @@ func (s *sender) wait(ctx context.Context, upload *web.Upload) error {
 		}
 		if err != nil && (!again || failures == tries) {
 			return fmt.Errorf("upload %d was taken, but what became of it can't be learned: %w", upload.Upload, err)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.say(fmt.Sprintf("upload %d was taken; what becomes of it is asked again: %v", upload.Upload, err))
 		}
 	}
 	return nil

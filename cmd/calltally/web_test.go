@@ -393,6 +393,41 @@ func TestSendFollowsNoRedirect(t *testing.T) {
 	}
 }
 
+// stopsWhenTold stops a program that says something.
+type stopsWhenTold struct {
+	bytes.Buffer
+	stop func()
+}
+
+func (s *stopsWhenTold) Write(said []byte) (int, error) {
+	s.stop()
+	return s.Buffer.Write(said)
+}
+
+// Whoever hands a file in where nobody answers is told so at once, and nothing untrue when
+// they give up.
+func TestSendSaysThatItTriesAgain(t *testing.T) {
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	file := filepath.Join(t.TempDir(), "orders.csv")
+	if err := os.WriteFile(file, testUpload(1, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CALLTALLY_TOKEN", testToken)
+	ctx, stop := context.WithCancel(t.Context())
+	var stdout bytes.Buffer
+	stderr := stopsWhenTold{stop: stop}
+	code := run(ctx, []string{"send", file, "--to", closed.URL}, nil, &stdout, &stderr)
+	for _, says := range []string{"connection refused; it is tried again in 1s (2 of 6 times)", "calltally: stopped: it is not known whether " + file + " was taken; send it again, and it counts once"} {
+		if !strings.Contains(stderr.String(), says) {
+			t.Errorf("it doesn't say %q", says)
+		}
+	}
+	if code != exitFailed || strings.Contains(stderr.String(), "calltally once") {
+		t.Errorf("it ended with %d and said %s", code, &stderr.Buffer)
+	}
+}
+
 // What is fetched in part is no file: neither by a length that is short, nor under its name.
 func TestAResultsFileThatBreaksOff(t *testing.T) {
 	d := newDesks(t)
