@@ -125,7 +125,7 @@ type callJSON struct {
 }
 
 func (c *callsListCommand) Run(g *globals) error {
-	app, err := g.open(g.ctx)
+	app, err := g.openAbout(c.Account)
 	if err != nil {
 		return err
 	}

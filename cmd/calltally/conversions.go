@@ -61,7 +61,7 @@ func conversionOf(c *conversion.Conversion, account, callID string) conversionJS
 }
 
 func (c *conversionsListCommand) Run(g *globals) error {
-	app, err := g.open(g.ctx)
+	app, err := g.openAbout(c.Account)
 	if err != nil {
 		return err
 	}

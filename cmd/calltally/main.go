@@ -58,6 +58,7 @@ type globals struct {
 // commands is the command line.
 type commands struct {
 	globals
+	ShowVersion versionFlag `name:"version" help:"Print the version."`
 
 	Run         runCommand         `cmd:"" help:"Work: watch all sources, decide, reply, and run the schedule."`
 	Once        onceCommand        `cmd:"" help:"Look at every source once, decide, reply, and exit: for cron."`

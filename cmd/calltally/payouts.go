@@ -39,7 +39,7 @@ type statementJSON struct {
 }
 
 func (c *payoutsCommand) Run(g *globals) error {
-	app, err := g.open(g.ctx)
+	app, err := g.openAbout(c.Account)
 	if err != nil {
 		return err
 	}
@@ -53,11 +53,6 @@ func (c *payoutsCommand) Run(g *globals) error {
 	}
 	if of.From > of.To {
 		return usageError{fmt.Errorf("--from %s is after --to %s: there is no day between them", conversion.DayName(of.From), conversion.DayName(of.To))}
-	}
-	if c.Account != "" {
-		if _, err := app.account(c.Account); err != nil {
-			return err
-		}
 	}
 	add, end := c.printer(g, app)
 	totals := map[conversion.Currency][2]int64{}

@@ -217,6 +217,17 @@ func (g *globals) openFor(file, id string) (*app, *conversion.Account, error) {
 	return app, account, nil
 }
 
+// openAbout opens the program for a command about what an account has ("" = all of them).
+func (g *globals) openAbout(account string) (*app, error) {
+	app, err := g.open(g.ctx)
+	if err == nil && account != "" {
+		if _, unknown := app.account(account); unknown != nil {
+			return nil, errors.Join(unknown, app.close())
+		}
+	}
+	return app, err
+}
+
 // account finds the account that a command is about; without a name, the only
 // one there is.
 func (a *app) account(id string) (*conversion.Account, error) {

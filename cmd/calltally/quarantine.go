@@ -37,7 +37,7 @@ type heldJSON struct {
 }
 
 func (c *quarantineListCommand) Run(g *globals) error {
-	app, err := g.open(g.ctx)
+	app, err := g.openAbout(c.Account)
 	if err != nil {
 		return err
 	}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/alecthomas/kong"
 
 	"calltally/conversion"
 )
@@ -107,16 +110,11 @@ type reconcileCommand struct {
 }
 
 func (c *reconcileCommand) Run(g *globals) error {
-	app, err := g.open(g.ctx)
+	app, err := g.openAbout(c.Account)
 	if err != nil {
 		return err
 	}
 	defer app.close()
-	if c.Account != "" {
-		if _, err := app.account(c.Account); err != nil {
-			return err
-		}
-	}
 	before, err := app.waiting(g, c.Account)
 	if err != nil {
 		return err
@@ -177,17 +175,34 @@ type versionCommand struct{}
 var version = "development"
 
 func (c *versionCommand) Run(g *globals) error {
-	revision := ""
+	if g.JSON {
+		return printJSON(g.stdout, map[string]string{"version": version, "revision": revision()})
+	}
+	return printVersion(g.stdout)
+}
+
+// versionFlag is --version, which needs no command.
+type versionFlag bool
+
+func (versionFlag) BeforeReset(parser *kong.Kong) error {
+	err := printVersion(parser.Stdout)
+	parser.Exit(exitDone)
+	return err
+}
+
+func printVersion(out io.Writer) error {
+	_, err := fmt.Fprintln(out, "calltally", version, revision())
+	return err
+}
+
+// revision is the state of the sources that the program was built from; "" if it isn't known.
+func revision() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
-				revision = s.Value
+				return s.Value
 			}
 		}
 	}
-	if g.JSON {
-		return printJSON(g.stdout, map[string]string{"version": version, "revision": revision})
-	}
-	_, err := fmt.Fprintln(g.stdout, "calltally", version, revision)
-	return err
+	return ""
 }

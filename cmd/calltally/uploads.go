@@ -45,7 +45,7 @@ type uploadJSON struct {
 }
 
 func (c *uploadsListCommand) Run(g *globals) error {
-	app, err := g.open(g.ctx)
+	app, err := g.openAbout(c.Account)
 	if err != nil {
 		return err
 	}

@@ -52,9 +52,12 @@ func (c *config) checkWeb() error {
 	if c.Web == nil {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(c.Web.Listen)
+	host, port, err := net.SplitHostPort(c.Web.Listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
 	if err != nil {
-		return c.at(faultAt("$.web.listen", "%q is not an address such as 127.0.0.1:8080", c.Web.Listen))
+		return c.at(faultAt("$.web.listen", "%q is not an address such as 127.0.0.1:8080, with a port of 65535 at most", c.Web.Listen))
 	}
 	certificate, err := c.certificate()
 	if err != nil {
