@@ -72,6 +72,7 @@ var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 {{- if .Upload.Diagnosis}}
 <tr><td style="padding:12px 28px 0 28px;"><div style="border-left:4px solid #d99000;background:#fff8e6;padding:10px 16px;">{{.Upload.Diagnosis}}</div></td></tr>
 {{- end}}
+{{- if .Counted}}
 <tr><td style="padding:16px 28px 4px 28px;">
 <table role="presentation" cellpadding="0" cellspacing="0" style="border-collapse:collapse;">
 <tr><td align="right" style="padding:4px 12px 4px 0;font-size:18px;font-weight:600;">{{.Rows}}</td><td colspan="2" style="padding:4px 0;">{{if eq .Rows 1}}row{{else}}rows{{end}} read</td></tr>
@@ -82,6 +83,7 @@ var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 {{- end}}
 </table>
 </td></tr>
+{{- end}}
 {{- if .Upload.SameAs}}
 <tr><td style="padding:8px 28px 0 28px;">The same file came before, as upload {{.Upload.SameAs}}. Rows that were applied then were left as they are.</td></tr>
 {{- end}}
@@ -109,7 +111,9 @@ var htmlTemplate = template.Must(template.New("html").Funcs(template.FuncMap{
 </table>
 </td></tr>
 {{- end}}
+{{- if .Upload.Reading.Dialect}}
 <tr><td style="padding:8px 28px 0 28px;color:#5b6670;font-size:14px;">Read as: {{.Read}}.</td></tr>
+{{- end}}
 {{- end}}
 {{- if .Files}}
 <tr><td style="padding:8px 28px 0 28px;font-size:14px;">Attached:{{range $i, $name := .Files}}{{if $i}},{{end}} <strong>{{$name}}</strong>{{end}}</td></tr>

@@ -580,8 +580,11 @@ func TestReportsTellWhatHasBecomeOfAnUpload(t *testing.T) {
 		says    []string
 		saysNot []string
 	}{
-		"not begun": {func(r *report.Report) { r.Upload.State, r.Upload.Tally = conversion.Received, conversion.Tally{} }, []string{"Not decided yet", goesOn}, []string{"No rows"}},
-		"begun":     {func(r *report.Report) { r.Upload.State, r.Upload.Tally = conversion.Deciding, conversion.Tally{} }, []string{"Not decided yet", goesOn}, []string{"No rows"}},
+		"not begun": {func(r *report.Report) {
+			r.Upload.State, r.Upload.Tally = conversion.Received, conversion.Tally{}
+			r.Upload.Reading = conversion.Reading{}
+		}, []string{"Not decided yet", goesOn}, []string{"No rows", "0 row", "rows read", "Read as"}},
+		"begun":     {func(r *report.Report) { r.Upload.State, r.Upload.Tally = conversion.Deciding, conversion.Tally{} }, []string{"Not decided yet", goesOn, "Read as"}, []string{"No rows", "0 row", "rows read"}},
 		"half done": {func(r *report.Report) { r.Upload.State = conversion.Deciding }, []string{"Decided so far: 3 rows: 2 created, 1 updated", goesOn}, nil},
 		"done":      {func(*report.Report) {}, []string{"3 rows: 2 created, 1 updated"}, []string{goesOn, "undone"}},
 		"undone":    {undone(conversion.Updated), []string{"3 rows: 2 created, 1 updated; undone by upload 13"}, nil},

@@ -96,6 +96,9 @@ func (v view) Headline() string { return v.headline() }
 // Rows counts the rows read.
 func (v view) Rows() int { return v.Upload.Tally.Rows }
 
+// Counted reports whether it is known of any row what became of it, or that there is none.
+func (v view) Counted() bool { return v.Rows() > 0 || v.Upload.State.AtRest() }
+
 // Notes are sentences about the whole file, and the mail that it came in.
 func (v view) Notes() []string {
 	notes := v.Upload.Reading.Notes
@@ -245,7 +248,9 @@ This report takes the place of the one that said that the file is held.
 
 {{wrap 78 0 (printf "%s (%s)" .Upload.Hold.Sentence .Upload.Hold.Code)}}
 {{- else}}
+{{- if .Upload.Reading.Dialect}}
 Read as:  {{wrap 78 10 .Read}}
+{{- end}}
 {{- if .DryRun}}
 
 This was a dry run: nothing was changed.
@@ -254,10 +259,12 @@ This was a dry run: nothing was changed.
 
 {{wrap 78 0 .Upload.Diagnosis}}
 {{- end}}
+{{- if .Counted}}
 
 {{pad 8 .Rows}} {{if eq .Rows 1}}row{{else}}rows{{end}}
 {{- range .Verdicts}}
 {{pad 8 .Rows}} {{left 12 .Verdict}} {{.Meaning}}
+{{- end}}
 {{- end}}
 {{- if .Upload.SameAs}}
 
