@@ -68,10 +68,10 @@ func (p *rowParser) eventTypeFolded(column string) string {
 	return strings.ToLower(name)
 }
 
-// id reads an identifier and notes if a spreadsheet has damaged it.
 // hidden are characters that no one sees: of no width, or that change a text's direction.
 var hidden = regexp.MustCompile(`[\x{00AD}\x{180E}\x{200B}-\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{2066}-\x{2069}\x{FEFF}]`)
 
+// id reads an identifier and notes if a spreadsheet has damaged it.
 func (p *rowParser) id(column string) string {
 	id := p.text(column)
 	if hidden.MatchString(id) {
