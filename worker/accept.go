@@ -30,15 +30,23 @@ func (w *Worker) acceptAll(ctx context.Context, source ingest.Source, accepted f
 	accept := batches[*ingest.Delivery]{
 		alone: func(d *ingest.Delivery) error {
 			defer accepted()
-			_, err := w.Accept(ctx, d)
+			err := sheltered(func() error {
+				_, err := w.Accept(ctx, d)
+				return err
+			})
+			if errors.As(err, &panicked{}) {
+				err = fmt.Errorf("accept %s: %w", d.Name, err)
+			}
 			return named(err)
 		},
 		together: func(deliveries []*ingest.Delivery) (done bool, err error) {
 			uploads := make([]*conversion.Upload, 0, len(deliveries))
-			err = atOnce(ctx, w, deliveries, func(together *Worker, d *ingest.Delivery) error {
-				upload, err := together.take(ctx, d)
-				uploads = append(uploads, upload)
-				return err
+			err = sheltered(func() error {
+				return atOnce(ctx, w, deliveries, func(together *Worker, d *ingest.Delivery) error {
+					upload, err := together.take(ctx, d)
+					uploads = append(uploads, upload)
+					return err
+				})
 			})
 			if err != nil {
 				return ctx.Err() != nil, named(err)
@@ -73,7 +81,8 @@ func (w *Worker) acceptAll(ctx context.Context, source ingest.Source, accepted f
 }
 
 // Members calls each for the files of an archive as deliveries of their own, and for any
-// other delivery, as it is.
+// other delivery, as it is. An archive that a reader of archives panics on is refused like one
+// that is damaged: it must not end the others, nor come again each time.
 func (w *Worker) Members(ctx context.Context, d *ingest.Delivery, each func(*ingest.Delivery) error) error {
 	if d.Known {
 		upload, err := w.Store.Delivered(ctx, d.Source, d.Origin)
@@ -84,7 +93,22 @@ func (w *Worker) Members(ctx context.Context, d *ingest.Delivery, each func(*ing
 			return each(d)
 		}
 	}
-	return ingest.Members(ctx, d, w.limits(), each)
+	opening := true
+	err := sheltered(func() error {
+		return ingest.Members(ctx, d, w.limits(), func(member *ingest.Delivery) error {
+			opening = false
+			err := each(member)
+			opening = true
+			return err
+		})
+	})
+	if !opening || !errors.As(err, &panicked{}) {
+		return err
+	}
+	w.Log.Error("archive can't be opened", "source", d.Source, "name", d.Name, "error", err)
+	refused := *d
+	refused.Refusal = conversion.Refuse(conversion.NotATable, "The ZIP archive could not be opened. Pack the files anew, with another program if need be, or send them as they are.")
+	return each(&refused)
 }
 
 // Accept makes a delivery ours: it finds the account, stores the bytes, reads

@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"calltally/conversion"
 	"calltally/ingest"
@@ -83,6 +86,88 @@ func TestAnArchiveThatIsTakenInPartComesAgain(t *testing.T) {
 	b.wantFiles([]string{"shops.zip"}, "processed", "2026-03-31")
 	b.wantSales("C0=10.00", "C1=20.00")
 	b.check()
+}
+
+// poisonMethod is how a file is packed on which its reader panics.
+const poisonMethod = 0x7070
+
+var knowPoison = sync.OnceFunc(func() {
+	zip.RegisterDecompressor(poisonMethod, func(io.Reader) io.ReadCloser { panic("poison") })
+})
+
+// poisoned packs two files, of which the second can't be unpacked.
+func poisoned(t *testing.T, name, content string) string {
+	t.Helper()
+	knowPoison()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	out, err := w.Create(name)
+	if err == nil {
+		_, err = out.Write([]byte(content))
+	}
+	if err == nil {
+		_, err = w.CreateRaw(&zip.FileHeader{Name: "poison.csv", Method: poisonMethod, UncompressedSize64: 1, CompressedSize64: 1})
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// What reading one file does to us costs no other one: neither those before it, which wait to be
+// stored with it, nor those behind it, in this poll and the next.
+func TestAFileThatPanicsCostsOnlyItself(t *testing.T) {
+	panics := func() (io.ReadCloser, error) { panic("poison") }
+	for _, c := range []struct {
+		name   string
+		poison func(*ingest.Delivery)
+		// refused is what the sender is told; "" if the file comes again.
+		refused string
+		sales   []string
+	}{
+		{"at hand", func(d *ingest.Delivery) { d.Open, d.AtHand = panics, true }, "", []string{"C0=1.00", "C1=1.00", "C2=1.00"}},
+		{"not at hand", func(d *ingest.Delivery) { d.Open = panics }, "", []string{"C0=1.00", "C1=1.00", "C2=1.00"}},
+		{"refused already", func(d *ingest.Delivery) {
+			d.Open, d.Refusal = panics, conversion.Refuse(conversion.NotATable, "It is damaged.")
+		}, "", []string{"C0=1.00", "C1=1.00", "C2=1.00"}},
+		{"an archive", func(d *ingest.Delivery) {
+			d.Open = delivery("", "", poisoned(t, "d.csv", table(line(3, "", "", "1.00")))).Open
+		},
+			"The ZIP archive could not be opened.", []string{"C0=1.00", "C1=1.00", "C2=1.00", "C3=1.00"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t, nil)
+			b.know(0, 4)
+			var acknowledged []string
+			poison := delivery("23", "poison.zip", "")
+			c.poison(poison)
+			fate := ingest.Disposition(-1)
+			poison.Ack = acknowledge(&fate)
+			good := atHand(-1, &acknowledged)
+			b.Plans = []worker.Plan{{Source: &pile{name: "test", deliveries: []*ingest.Delivery{good[0], poison, good[1], good[2]}}, Every: time.Second}}
+			err := b.RunOnce(t.Context())
+			if failed := err != nil && strings.Contains(err.Error(), "source test: accept poison.zip: panic: poison"); failed != (c.refused == "") || err != nil && strings.Count(err.Error(), "panic") != 1 {
+				t.Errorf("the poll ended with %v", err)
+			}
+			if len(acknowledged) != 3 {
+				t.Errorf("acknowledged %v", acknowledged)
+			}
+			if (fate == ingest.Refused) != (c.refused != "") {
+				t.Errorf("the file that panics was acknowledged as %v", fate)
+			}
+			var told string
+			for _, u := range b.uploads() {
+				if u.Refusal != nil {
+					told += u.Refusal.Sentence
+				}
+			}
+			if !strings.HasPrefix(told, c.refused) || (told == "") != (c.refused == "") {
+				t.Errorf("the sender is told %q", told)
+			}
+			b.wantSales(c.sales...)
+			b.check()
+		})
+	}
 }
 
 // What is known under its origin is not read again.

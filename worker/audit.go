@@ -77,10 +77,12 @@ func (w *Worker) knowsDelivery(ctx context.Context, d *ingest.Delivery, exact bo
 		return upload != nil, err
 	}
 	known = true
-	err = ingest.Members(ctx, d, w.limits(), func(member *ingest.Delivery) error {
-		has, err := w.Store.HasBytes(ctx, d.Source, w.bounded(member.Open))
-		known = known && has
-		return err
+	err = sheltered(func() error {
+		return ingest.Members(ctx, d, w.limits(), func(member *ingest.Delivery) error {
+			has, err := w.Store.HasBytes(ctx, d.Source, w.bounded(member.Open))
+			known = known && has
+			return err
+		})
 	})
 	return known, err
 }
