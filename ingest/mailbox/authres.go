@@ -10,7 +10,8 @@ const authHeader = "Authentication-Results"
 // authResults is what a mail server says of a mail in one Authentication-Results header
 // (RFC 8601). That anybody can write such a header, its reader has to know.
 type authResults struct {
-	server  string // authserv-id, in lower case; "" if there is none, as Microsoft 365 writes it
+	server  string // authserv-id, in lower case
+	named   bool   // it has one; Microsoft 365 writes none
 	results []authResult
 }
 
@@ -47,7 +48,7 @@ func parseAuthResults(value string) (*authResults, error) {
 			return nil, errAuthResults
 		}
 	default:
-		parsed.server = strings.ToLower(first)
+		parsed.server, parsed.named = strings.ToLower(first), true
 		if version, _ := s.value(";="); strings.Trim(version, "0123456789") != "" {
 			return nil, errAuthResults
 		}

@@ -9,6 +9,9 @@ import (
 func (a *authResults) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%q", a.server)
+	if !a.named {
+		b.WriteString(" unnamed")
+	}
 	for _, r := range a.results {
 		fmt.Fprintf(&b, " %s=%s %v", r.method, r.result, r.properties)
 	}
@@ -20,7 +23,8 @@ func TestAuthResults(t *testing.T) {
 		{"Gmail", "mx.google.com;\r\n       dkim=pass header.i=@acme.example header.s=k1 header.b=ab/c+=;\r\n       spf=pass (google.com: domain of jo@acme.example designates 192.0.2.1 as permitted sender) smtp.mailfrom=jo@acme.example;\r\n       dmarc=pass (p=REJECT sp=REJECT dis=NONE) header.from=acme.example",
 			`"mx.google.com" dkim=pass map[header.b:ab/c+= header.i:@acme.example header.s:k1] spf=pass map[smtp.mailfrom:jo@acme.example] dmarc=pass map[header.from:acme.example]`},
 		{"Microsoft 365, without an id", "spf=pass (sender IP is 192.0.2.1)\r\n smtp.mailfrom=acme.example; dkim=pass (signature was verified)\r\n header.d=acme.example;dmarc=pass action=none\r\n header.from=acme.example;compauth=pass reason=100",
-			`"" spf=pass map[smtp.mailfrom:acme.example] dkim=pass map[header.d:acme.example] dmarc=pass map[action:none header.from:acme.example] compauth=pass map[reason:100]`},
+			`"" unnamed spf=pass map[smtp.mailfrom:acme.example] dkim=pass map[header.d:acme.example] dmarc=pass map[action:none header.from:acme.example] compauth=pass map[reason:100]`},
+		{"an id that is empty", `""; dmarc=pass header.from=acme.example`, `"" dmarc=pass map[header.from:acme.example]`},
 		{"nothing was checked", "mx.acme.example 1; none", `"mx.acme.example"`},
 		{"blanks and comments everywhere", "(a(b)\\)) mx.acme.example (c) 1 (d) ; (e) dmarc (f) = (g) pass (h) header.from (i) = (j) acme.example (k) ;", `"mx.acme.example" dmarc=pass map[header.from:acme.example]`},
 		{"a key's comment", "mx.acme.example; dkim=pass (2048-bit key; secure) header.d=acme.example", `"mx.acme.example" dkim=pass map[header.d:acme.example]`},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-message"
@@ -63,6 +64,9 @@ func (v Vouchers) serverDoubts(h message.Header, domain string) (why string, fin
 	if v.Server == "" {
 		return "no mail server is set that is believed about senders", false
 	}
+	if v.hasFailed(h) {
+		return fmt.Sprintf("the mail server %s has found that it doesn't come from %s (dmarc=fail)", v.Server, domain), true
+	}
 	found, err := v.found(h)
 	switch {
 	case err != nil:
@@ -81,8 +85,6 @@ func (v Vouchers) serverDoubts(h message.Header, domain string) (why string, fin
 		switch {
 		case dmarcs > 1:
 			return fmt.Sprintf("the mail server %s has noted several results of dmarc", v.Server), true
-		case r.result == "fail":
-			return fmt.Sprintf("the mail server %s has found that it doesn't come from %s (dmarc=fail)", v.Server, domain), true
 		case r.result != "pass":
 			why = fmt.Sprintf("the mail server %s has noted dmarc=%s", v.Server, r.result)
 		case asciiDomain(from[strings.LastIndexByte(from, '@')+1:]) != domain:
@@ -94,18 +96,39 @@ func (v Vouchers) serverDoubts(h message.Header, domain string) (why string, fin
 	return why, false
 }
 
-// found is the topmost note of the server's: what the sender wrote is below it.
+// hasFailed reports whether any note of the server's says dmarc=fail. Each of its filters may
+// write one, in any order; and whoever forges this one harms but their own mail.
+func (v Vouchers) hasFailed(h message.Header) bool {
+	for fields := h.FieldsByKey(authHeader); fields.Next(); {
+		noted, err := parseAuthResults(fields.Value())
+		if err == nil && v.wrote(noted) && slices.ContainsFunc(noted.results, func(r authResult) bool { return r.method == "dmarc" && r.result == "fail" }) {
+			return true
+		}
+	}
+	return false
+}
+
+// found is the topmost note of the server's, the only one that a pass is taken from: what the
+// sender wrote is below it.
 func (v Vouchers) found(h message.Header) (*authResults, error) {
 	for fields := h.FieldsByKey(authHeader); fields.Next(); {
 		found, err := parseAuthResults(fields.Value())
 		if err != nil {
 			return nil, err
 		}
-		if strings.EqualFold(found.server, v.Server) || found.server == "" && v.Server == NoServerID {
+		if v.wrote(found) {
 			return found, nil
 		}
 	}
 	return nil, nil
+}
+
+// wrote reports whether a note bears the server's name, or none if it writes none.
+func (v Vouchers) wrote(noted *authResults) bool {
+	if v.Server == NoServerID {
+		return !noted.named
+	}
+	return noted.named && strings.EqualFold(noted.server, v.Server)
 }
 
 // signatureDoubts says why no DKIM signature vouches for a domain, "" if one does.

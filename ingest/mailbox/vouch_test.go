@@ -64,6 +64,8 @@ func TestVouchers(t *testing.T) {
 	dns := signers{}
 	noted := func(value string) string { return "Authentication-Results: " + value + "\r\n" }
 	pass := noted("mx.rig.test; dmarc=pass header.from=acme.example")
+	fail := noted("mx.rig.test; dmarc=fail header.from=acme.example")
+	signed := dns.sign(t, plainMail, "acme.example")
 	buried := dns.sign(t, plainMail, "acme.example")
 	for range mostSignatures {
 		buried = dns.sign(t, buried, "evil.example")
@@ -89,8 +91,18 @@ func TestVouchers(t *testing.T) {
 		{"it has failed", pinned, noted("mx.rig.test; dmarc=fail header.from=acme.example") + pass + plainMail, "the mail server mx.rig.test has found that it doesn't come from acme.example (dmarc=fail)"},
 		{"only SPF has passed", pinned, noted("mx.rig.test; spf=pass smtp.mailfrom=acme.example") + plainMail, "the mail server mx.rig.test has noted no dmarc, and"},
 		{"for another sender", pinned, noted("mx.rig.test; dmarc=pass header.from=evil.example") + plainMail, "the mail server mx.rig.test vouches for another sender than acme.example, and"},
-		{"twice", pinned, noted("mx.rig.test; dmarc=pass header.from=acme.example; dmarc=fail header.from=acme.example") + plainMail, "several results of dmarc"},
-		{"twice, and signed", pinned, noted("mx.rig.test; dmarc=pass header.from=acme.example; dmarc=fail header.from=acme.example") + dns.sign(t, plainMail, "acme.example"), "several results of dmarc"},
+		{"twice", pinned, noted("mx.rig.test; dmarc=none header.from=acme.example; dmarc=pass header.from=acme.example") + plainMail, "several results of dmarc"},
+		{"twice, and signed", pinned, noted("mx.rig.test; dmarc=none header.from=acme.example; dmarc=pass header.from=acme.example") + signed, "several results of dmarc"},
+		{"passed and failed", pinned, noted("mx.rig.test; dmarc=pass header.from=acme.example; dmarc=fail header.from=acme.example") + plainMail, "(dmarc=fail)"},
+		{"failed below another of its notes", pinned, pass + fail + plainMail, "(dmarc=fail)"},
+		{"failed below another of its notes, and signed", pinned, noted("mx.rig.test; spf=pass smtp.mailfrom=acme.example") + fail + signed, "(dmarc=fail)"},
+		{"failed below what can't be read", pinned, noted("mx.rig.test; dmarc=pass (header.from=acme.example") + fail + signed, "(dmarc=fail)"},
+		{"failed below what another server noted", pinned, noted("filter.rig.test; none") + fail + signed, "(dmarc=fail)"},
+		{"failed by another server", pinned, noted("mx.evil.example; dmarc=fail header.from=acme.example") + pass + plainMail, ""},
+		{"passed below another of its notes", pinned, noted("mx.rig.test; spf=pass smtp.mailfrom=acme.example") + pass + plainMail, "the mail server mx.rig.test has noted no dmarc, and"},
+		{"a server that is called none", Vouchers{Server: NoServerID}, noted("none; dmarc=pass header.from=acme.example") + plainMail, "the mail server none has noted nothing, and"},
+		{"a server with an empty name", Vouchers{Server: NoServerID}, noted(`""; dmarc=pass header.from=acme.example`) + plainMail, "the mail server none has noted nothing, and"},
+		{"failed by a server without a name", Vouchers{Server: NoServerID}, noted("spf=pass smtp.mailfrom=acme.example") + noted("dmarc=fail header.from=acme.example") + signed, "(dmarc=fail)"},
 		{"what can't be read", pinned, noted("mx.rig.test; dmarc=pass (header.from=acme.example") + pass + plainMail, "the Authentication-Results header can't be read, and"},
 		{"a forgery in a quoted word", pinned, noted(`mx.rig.test; spf=pass smtp.mailfrom="x; dmarc=pass header.from=acme.example"@evil.example; dmarc=fail header.from=acme.example`) + plainMail, "(dmarc=fail)"},
 		{"signed", pinned, dns.sign(t, plainMail, "acme.example"), ""},
