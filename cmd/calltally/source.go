@@ -255,14 +255,21 @@ func (c *config) mailbox(s *sourceConfig, at string, log *slog.Logger) (*mailbox
 	}
 	box := &mailbox.Mailbox{
 		Label: s.Name, Folder: cmp.Or(s.Folder, "INBOX"), Account: s.Account, Takes: s.takes(), Dialect: s.Dialect,
-		Vouchers: mailbox.Vouchers{Recipient: s.Trust == "recipient", Server: s.AuthservID, LookupTXT: net.DefaultResolver.LookupTXT},
-		MaxBytes: 70 << 20, Idle: s.Idle == nil || *s.Idle, Log: log,
+		Vouchers: mailbox.Vouchers{Recipient: s.Trust == "recipient", Server: s.AuthservID, Allows: c.allows, LookupTXT: net.DefaultResolver.LookupTXT},
+		MaxBytes: 70 << 20, Idle: s.Idle == nil || *s.Idle, Now: time.Now, Log: log,
 		Server: mailbox.Server{Address: server.address, TLS: server.tls, StartTLS: !server.secure, Plain: server.plain, User: server.user, Password: server.password, Login: server.login},
 	}
 	if s.MaxBytes > 0 {
 		box.MaxBytes = s.MaxBytes
 	}
 	return box, nil
+}
+
+// allows reports whether any account takes files from an address.
+func (c *config) allows(address string) bool {
+	return slices.ContainsFunc(c.Accounts, func(a accountConfig) bool {
+		return (&conversion.Account{Senders: a.Senders}).AllowsSender(address)
+	})
 }
 
 // pace reads how often a source is looked at, and how long a dropped file must

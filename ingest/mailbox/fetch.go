@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -148,6 +149,20 @@ func (c *conn) size(ctx context.Context, uid imap.UID) (size int64, err error) {
 		}
 	}
 	return 0, errors.New("the server doesn't tell the mail's size")
+}
+
+// arrived is when a mail came into the mailbox.
+func (c *conn) arrived(ctx context.Context, uid imap.UID) (at time.Time, err error) {
+	err = c.do(ctx, "fetch date", func() error {
+		messages, err := c.client.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, InternalDate: true}).Collect()
+		for _, m := range messages {
+			if m.UID == uid && !m.InternalDate.IsZero() {
+				at = m.InternalDate
+			}
+		}
+		return err
+	})
+	return at, err
 }
 
 // copySection streams one section of a mail. It counts only if every byte of

@@ -3,6 +3,8 @@ package mailbox
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +53,7 @@ func FuzzHeader(f *testing.F) {
 		"From: =?utf-8?q?jo=40evil.example?= <jo@acme.example>\r\nSubject: =?utf-8?q?a=0D=0ABcc:_x@y.example?=\r\n",
 		"Content-Disposition: attachment; filename*=utf-8''M%C3%A4rz%0D%0A.csv\r\nAuto-Submitted: auto-replied\r\n", "Content-Type: text/csv; name=\"=?utf-8?b?Li4vLi4vYS5jc3Y=?=\"\r\nReturn-Path: <>\r\n",
 		"Authentication-Results: mx.rig.test; dmarc=pass header.from=acme.example\r\nFrom: (c(d)) jo@acme.example (e)\r\n", "X-Original-To: <a@b.example\r\n",
+		"DKIM-Signature: v=1; a=rsa-sha256; d=acme.example; s=k; h=From:Content-Type:DKIM-Signature; bh=AA==; b=AA==\r\nContent-Type: text/csv\r\nDKIM-Signature: d=acme.example\r\nFrom: jo@acme.example\r\n",
 	} {
 		f.Add(seed)
 	}
@@ -76,6 +79,11 @@ func FuzzHeader(f *testing.F) {
 		_ = skipped(h)
 		if _, err := (Vouchers{Server: "mx.rig.test"}).found(h); err != nil {
 			return
+		}
+		// Without a key, no signature is good.
+		nobody := Vouchers{Allows: anybody, LookupTXT: func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }}
+		if doubt, err := nobody.doubt(t.Context(), h, m.From, strings.NewReader(raw+"\r\n")); doubt == "" || err != nil {
+			t.Errorf("%q is believed to be from %q, %v", raw, m.From, err)
 		}
 	})
 }

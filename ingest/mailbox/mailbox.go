@@ -5,7 +5,6 @@ package mailbox
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -13,8 +12,10 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +39,10 @@ type Mailbox struct {
 	MaxBytes int64
 	// Idle asks the server to wake us.
 	Idle bool
+	Now  func() time.Time
 	Log  *slog.Logger
+
+	silent map[string]bool // domains whose keys could not be looked up in this poll
 
 	mu       sync.Mutex
 	conn     *conn
@@ -70,6 +74,7 @@ func (m *Mailbox) Deliveries(ctx context.Context) iter.Seq2[*ingest.Delivery, er
 			yield(nil, err)
 			return
 		}
+		m.silent = map[string]bool{}
 		for batch := range slices.Chunk(m.suspectsLast(uids), ingest.Together) {
 			if c = m.deliverAll(ctx, c, batch, yield); c == nil {
 				return
@@ -108,7 +113,7 @@ func (m *Mailbox) deliverAll(ctx context.Context, c *conn, batch []imap.UID, yie
 			}
 			return nil
 		}
-		if !yield(nil, fmt.Errorf("mail %d: %w", uid, err)) || !refusedByServer(err) && !errors.Is(err, errUnsure) {
+		if !yield(nil, fmt.Errorf("mail %d: %w", uid, err)) || !refusedByServer(err) {
 			m.drop()
 			return nil
 		}
@@ -178,14 +183,17 @@ func (m *Mailbox) yieldMail(ctx context.Context, c *conn, uid imap.UID, in io.Re
 		return true, nil
 	}
 	message.mail.TrustRecipient = m.Vouchers.Recipient
-	message.mail.Doubt, err = m.Vouchers.doubt(ctx, message.head, message.mail.From, in)
-	switch {
-	case errors.Is(err, errUnsure) && m.suspected(uid) >= mostLookups:
-		message.mail.Doubt = err.Error()
-	case err != nil:
+	message.mail.Doubt, err = m.doubt(ctx, message, in)
+	if errors.Is(err, errUnsure) {
+		waits, failure := m.waits(ctx, c, uid, err)
+		if waits || failure != nil {
+			return true, failure
+		}
+		message.mail.Doubt, err = err.Error(), nil
+	}
+	if err != nil {
 		return true, err
 	}
-	message.mail.Doubt = cmp.Or(message.mail.Doubt, message.odd)
 	if large != nil {
 		w := &walker{}
 		if err := w.refuse(message, in, large); err != nil {
@@ -194,6 +202,32 @@ func (m *Mailbox) yieldMail(ctx context.Context, c *conn, uid imap.UID, in io.Re
 		message.copies = append(message.copies, w.copies...)
 	}
 	return m.yieldFiles(c, uid, digest, message, yield), nil
+}
+
+// doubt says why a mail is not taken as its sender's, "" if it is. One whose check panics is
+// nobody's: it must not end the others. An error is the disk's, or errUnsure.
+func (m *Mailbox) doubt(ctx context.Context, message *letter, in io.ReadSeeker) (why string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.Log.Error("a mail's sender can't be checked", "source", m.Label, "panic", p)
+			why, err = "its header or its signatures can't be checked", nil
+		}
+	}()
+	if message.odd != "" {
+		return message.odd, nil
+	}
+	vouchers := m.Vouchers
+	_, domain, _ := strings.Cut(message.mail.From, "@")
+	if m.silent[domain] { // once is enough: with many mails, each would take its time
+		vouchers.LookupTXT = func(_ context.Context, name string) ([]string, error) {
+			return nil, &net.DNSError{Err: "there was no answer for another mail's", Name: name, IsTemporary: true}
+		}
+	}
+	why, err = vouchers.doubt(ctx, message.head, message.mail.From, in)
+	if errors.Is(err, errUnsure) {
+		m.silent[domain] = true
+	}
+	return why, err
 }
 
 // takeApart takes a mail apart. One that a reader of mails panics on is refused like one that is
@@ -327,10 +361,6 @@ func (m *Mailbox) Probe(ctx context.Context) (string, error) {
 	}
 	return fmt.Sprintf("%s: %s to process; files mail by %s; %s", m.Folder, conversion.Count(len(uids), "mail"), ways, idle), nil
 }
-
-// mostLookups is how many times a mail is looked at whose signature's key can't be looked up,
-// before nobody vouches for its sender.
-const mostLookups = 10
 
 const (
 	fetchTimeout = 30 * time.Minute // for a whole mail

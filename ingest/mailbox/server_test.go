@@ -260,6 +260,7 @@ func mailboxOf(t *testing.T, address string) *Mailbox {
 	m := &Mailbox{
 		Label: "uploads", Server: Server{Address: address, Plain: true, User: testUser, Password: testPassword},
 		Folder: "INBOX", Account: "23", MaxBytes: 1 << 20, Idle: true, Log: slog.New(slog.NewTextHandler(testLog{t}, nil)),
+		Now: time.Now, Vouchers: Vouchers{Allows: anybody},
 	}
 	t.Cleanup(m.Close)
 	return m

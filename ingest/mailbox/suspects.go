@@ -2,7 +2,9 @@ package mailbox
 
 import (
 	"cmp"
+	"context"
 	"slices"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -45,4 +47,22 @@ func (m *Mailbox) unsuspected(uids []imap.UID) []imap.UID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(uids), func(uid imap.UID) bool { return m.suspects[uid] > 0 })
+}
+
+// longestWait is how long after it came a mail waits for the key of its signature. Then nobody
+// vouches for its sender.
+const longestWait = 24 * time.Hour
+
+// waits reports whether a mail stays where it is because it can't be told yet who sent it. That
+// delays no other, and is no fault of the mailbox's: anybody can send such a mail.
+func (m *Mailbox) waits(ctx context.Context, c *conn, uid imap.UID, why error) (bool, error) {
+	came, err := c.arrived(ctx, uid)
+	if err != nil || m.Now().Sub(came) > longestWait {
+		return false, err
+	}
+	if m.suspected(uid) == 0 {
+		m.Log.Warn("mail waits; it is looked at again", "source", m.Label, "uid", uid, "until", came.Add(longestWait), "why", why)
+	}
+	m.suspect(uid)
+	return true, nil
 }

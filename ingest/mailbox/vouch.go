@@ -2,7 +2,6 @@ package mailbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/textproto"
@@ -10,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/emersion/go-message"
-	"github.com/emersion/go-msgauth/dkim"
 	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
 )
@@ -23,18 +21,15 @@ type Vouchers struct {
 	// Authentication-Results what it has found out; "" if it is not to be believed. The server
 	// must take such notes out of what comes from elsewhere.
 	Server string
+	// Allows reports whether anybody takes files from an address: for no other are keys looked
+	// up.
+	Allows func(address string) bool
 	// LookupTXT asks the DNS for the keys of DKIM signatures.
 	LookupTXT func(ctx context.Context, domain string) ([]string, error)
 }
 
 // NoServerID is the Server that writes no authserv-id at all, as Microsoft 365 does.
 const NoServerID = "none"
-
-// mostSignatures is how many DKIM signatures of a mail are looked at.
-const mostSignatures = 5
-
-// errUnsure says that it can't be told by now whether somebody vouches for a mail's sender.
-var errUnsure = errors.New("the key of its DKIM signature can't be looked up")
 
 // doubt says why nobody vouches for a mail's sender, "" if somebody does. An error is the
 // disk's, or errUnsure.
@@ -47,15 +42,39 @@ func (v Vouchers) doubt(ctx context.Context, h message.Header, from string, in i
 	if v.Recipient {
 		return "", nil
 	}
+	if field := repeated(h); field != "" {
+		return fmt.Sprintf("its header has more than one %s", field), nil
+	}
 	why, final := v.serverDoubts(h, domain)
 	if why == "" || final {
 		return why, nil
 	}
-	signed, err := v.signatureDoubts(ctx, in, domain)
+	if !v.Allows(from) {
+		return why + ", and no account takes files from " + from, nil
+	}
+	signed, err := v.signatureDoubts(ctx, h, in, domain)
 	if signed == "" || err != nil {
 		return "", err
 	}
 	return why + ", and " + signed, nil
+}
+
+// once are the fields that a mail has at most once (RFC 5322, 2045, 2183, 3834). Of several, a
+// signature covers the lowest, which was there when it was made, and readers take the topmost,
+// which anybody may have put above it.
+var once = []string{
+	"Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "MIME-Version", "Subject", "Date", "Auto-Submitted",
+	"Message-ID", "In-Reply-To", "References", "Sender", "Reply-To", "To", "Cc", "Return-Path",
+}
+
+// repeated is a field that a mail must have once and has more often; "" if there is none.
+func repeated(h message.Header) string {
+	for _, field := range once {
+		if h.FieldsByKey(field).Len() > 1 {
+			return field
+		}
+	}
+	return ""
 }
 
 // serverDoubts looks at what the mailbox's server has found out; final says that no signature
@@ -129,33 +148,6 @@ func (v Vouchers) wrote(noted *authResults) bool {
 		return !noted.named
 	}
 	return noted.named && strings.EqualFold(noted.server, v.Server)
-}
-
-// signatureDoubts says why no DKIM signature vouches for a domain, "" if one does.
-func (v Vouchers) signatureDoubts(ctx context.Context, in io.ReadSeeker, domain string) (string, error) {
-	if _, err := in.Seek(0, io.SeekStart); err != nil {
-		return "", err
-	}
-	signatures, err := dkim.VerifyWithOptions(in, &dkim.VerifyOptions{
-		LookupTXT:        func(name string) ([]string, error) { return v.LookupTXT(ctx, name) },
-		MaxVerifications: mostSignatures,
-	})
-	if err != nil && !errors.Is(err, dkim.ErrTooManySignatures) {
-		return fmt.Sprintf("its signatures can't be read (%v)", err), nil
-	}
-	why, unsure := "it has no DKIM signature of "+domain, error(nil)
-	for _, s := range signatures {
-		switch {
-		case !aligned(s.Domain, domain):
-		case dkim.IsTempFail(s.Err):
-			unsure = fmt.Errorf("%w (%v)", errUnsure, s.Err)
-		case s.Err != nil:
-			why = fmt.Sprintf("its DKIM signature of %s is not good (%v)", s.Domain, s.Err)
-		default:
-			return "", nil
-		}
-	}
-	return why, unsure
 }
 
 // aligned reports whether two domains are of one organisation.
