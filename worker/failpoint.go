@@ -2,6 +2,7 @@ package worker
 
 import (
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +22,12 @@ var failAt, failHow = func() (step, how string) {
 	return set, "kill"
 }()
 
-var standStill = sync.OnceFunc(func() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) })
+var standStill = sync.OnceFunc(func() {
+	goOn := make(chan os.Signal, 1)
+	signal.Notify(goOn, syscall.SIGCONT)
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	<-goOn // the signal to stop is on its way
+})
 
 func failpoint(step string, uploads ...string) {
 	if failAt == "" || failAt != step && !slices.ContainsFunc(uploads, func(name string) bool { return failAt == step+"@"+name }) {

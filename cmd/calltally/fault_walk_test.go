@@ -182,10 +182,10 @@ func (h *house) wantDecided(names ...string) {
 	}
 }
 
-// startStopped starts a worker that stands still at a step.
+// startStopped starts a process that carries on what there is, once, and stands still at a step.
 func (h *house) startStopped(step string) *process {
 	h.t.Helper()
-	p := h.start("stop:"+step, "run")
+	p := h.start("stop:"+step, "once")
 	eventually(h.t, "it stands still", 20*time.Second, func() bool {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
 		return err == nil && strings.Contains(string(status), "State:\tT")
@@ -193,7 +193,16 @@ func (h *house) startStopped(step string) *process {
 	return p
 }
 
-// A worker stands still before it tells a source, and goes on when another has done all the
+// goOn has a process that stands still go on, which must end well.
+func (h *house) goOn(p *process) {
+	h.t.Helper()
+	_ = p.Process.Signal(syscall.SIGCONT)
+	if signal, code := h.endWithin(p, 30*time.Second); signal != 0 || code != exitDone {
+		h.t.Errorf("it ended with signal %v, code %d:\n%s", signal, code, p.said.String())
+	}
+}
+
+// A process stands still before it tells a source, and goes on when another has done all the
 // work: it comes too late.
 func stoodStill(t *testing.T) {
 	h := faultHouse(t, "")
@@ -202,17 +211,14 @@ func stoodStill(t *testing.T) {
 	h.once()
 	h.wantDecided("orders.csv")
 	files := h.files("drop")
-	_ = late.Process.Signal(syscall.SIGCONT)
-	h.drop("other", "other.csv", crashRows(1, "B"))
-	h.waitUntilSettled(2, 20*time.Second) // it works on
-	h.stop(late)
-	h.wantDecided("orders.csv", "other.csv")
+	h.goOn(late)
+	h.wantDecided("orders.csv")
 	if now := h.files("drop"); !slices.Equal(now, files) {
 		t.Errorf("the folder holds %q, and held %q", now, files)
 	}
 }
 
-// A worker stands still in the middle of a transaction: another waits until it goes on.
+// A process stands still in the middle of a transaction: another waits until it goes on.
 func stoodInTheWay(t *testing.T) {
 	h := faultHouse(t, "")
 	h.drop("drop", "orders.csv", crashRows(0, "A"))
@@ -224,9 +230,8 @@ func stoodInTheWay(t *testing.T) {
 	if uploads := h.uploads(h.open()); len(uploads) != 1 || uploads[0].State != conversion.Received {
 		t.Errorf("meanwhile the store has %d uploads, the first is %s", len(uploads), uploads[0].State)
 	}
-	_ = late.Process.Signal(syscall.SIGCONT)
+	h.goOn(late)
 	h.waitUntilSettled(2, 20*time.Second)
-	h.stop(late)
 	h.stop(waits)
 	h.wantDecided("orders.csv", "other.csv")
 }
