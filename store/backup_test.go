@@ -2,10 +2,16 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"calltally/conversion"
 )
 
 // A store that isn't sound makes no backup, and a backup takes no file's place.
@@ -42,28 +48,195 @@ func TestABackupIsProven(t *testing.T) {
 	}
 }
 
+// restoring is a store beside its backup, which has one upload; the store has another, which its
+// log still holds if it is killed.
+type restoring struct{ at, backup string }
+
+func newRestoring(t *testing.T) restoring {
+	t.Helper()
+	dir := t.TempDir()
+	r := restoring{at: filepath.Join(dir, "calltally.db"), backup: filepath.Join(dir, "monday.db")}
+	s, err := Open(t.Context(), r.at)
+	must(t, err)
+	saved(t, s, "a")
+	_, err = s.Backup(t.Context(), r.backup)
+	must(t, err)
+	saved(t, s, "b")
+	must(t, s.Close())
+	return r
+}
+
+func (r restoring) restore(t *testing.T) Restored {
+	t.Helper()
+	restored, err := Restore(t.Context(), r.backup, r.at, ".before")
+	must(t, err)
+	return restored
+}
+
+// wantUploads checks that a store is sound and has the uploads of some origins, oldest first.
+func wantUploads(t *testing.T, path string, want ...string) {
+	t.Helper()
+	s := opened(t, path)
+	must(t, s.integrity(t.Context(), "integrity_check"))
+	var got []string
+	must(t, s.ListUploads(t.Context(), "", 0, func(u *conversion.Upload) error {
+		got = append([]string{u.Origin}, got...)
+		return nil
+	}))
+	if !slices.Equal(got, want) {
+		t.Errorf("%s has the uploads %q, want %q", filepath.Base(path), got, want)
+	}
+}
+
 // Nobody may have a store open in whose place another one is put, and the one that was there is
 // kept.
 func TestAStoreIsRestoredAlone(t *testing.T) {
-	dir := t.TempDir()
-	at, backup, aside := filepath.Join(dir, "calltally.db"), filepath.Join(dir, "monday.db"), filepath.Join(dir, "aside.db")
-	s := opened(t, at)
-	saved(t, s, "a")
-	_, err := s.Backup(t.Context(), backup)
-	must(t, err)
-	u := saved(t, s, "b")
-	if _, _, err := Restore(t.Context(), backup, at, aside); !errors.Is(err, ErrInUse) {
+	r := newRestoring(t)
+	s := opened(t, r.at)
+	if _, err := Restore(t.Context(), r.backup, r.at, ".before"); !errors.Is(err, ErrInUse) {
 		t.Errorf("while it is open: %v", err)
 	}
 	must(t, s.Close())
-	_, kept, err := Restore(t.Context(), backup, at, aside)
-	if err != nil || kept != aside {
-		t.Fatalf("%q is kept, %v", kept, err)
+	if got := r.restore(t).Kept; !slices.Equal(got, []string{r.at + ".before"}) {
+		t.Errorf("%q is kept", got)
 	}
-	if got := listed(t, opened(t, at), "", 0); len(got) != 1 {
-		t.Errorf("restored: uploads %v", got)
+	wantUploads(t, r.at, "a")
+	wantUploads(t, r.at+".before", "a", "b")
+}
+
+// Whoever opens a store while another is put in its place never writes into the wrong one.
+func TestAStoreIsOpenedWhileAnotherTakesItsPlace(t *testing.T) {
+	r := newRestoring(t)
+	late := make(chan error, 1)
+	rename = func(from, to string) error {
+		go func() {
+			s, err := Open(t.Context(), r.at)
+			if err == nil {
+				_, _, err = s.SaveUpload(t.Context(), newUpload("late"), content("late"))
+				err = errors.Join(err, s.Close())
+			}
+			late <- err
+		}()
+		select { // it has the file open by then, and waits
+		case err := <-late:
+			late <- err
+		case <-time.After(200 * time.Millisecond):
+		}
+		return os.Rename(from, to)
 	}
-	if got := listed(t, opened(t, aside), "", 0); len(got) != 2 || got[0] != u.ID {
-		t.Errorf("kept: uploads %v", got)
+	defer func() { rename = os.Rename }()
+	r.restore(t)
+	must(t, <-late)
+	wantUploads(t, r.at, "a", "late")
+	wantUploads(t, r.at+".before", "a", "b")
+}
+
+func globbed(t *testing.T, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	must(t, err)
+	return found
+}
+
+// What another store has left behind is no part of the one that is put in its place: neither
+// the log of one whose file is gone, or damaged, nor that of a copy that was never proven to its
+// end.
+func TestNoOtherStoresLogBecomesARestoredOnes(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		kept []string // endings
+		do   func(t *testing.T, r restoring)
+	}{
+		{"the file is gone", []string{"-wal", "-shm"}, func(t *testing.T, r restoring) { must(t, os.Rename(r.at, r.at+".moved")) }},
+		{"the file is damaged", []string{"", "-wal", "-shm"}, func(t *testing.T, r restoring) { must(t, os.WriteFile(r.at, []byte("Dear Sirs"), 0o600)) }},
+		{"a copy was being proven", []string{""}, func(t *testing.T, r restoring) {
+			for _, ending := range []string{"", "-wal", "-shm"} {
+				must(t, os.Rename(r.at+ending, r.at+".part"+ending))
+			}
+			s, err := Open(t.Context(), r.at)
+			must(t, err)
+			must(t, s.Close())
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRestoring(t)
+			s := opened(t, r.at)
+			saved(t, s, "c")
+			for _, ending := range []string{"", "-wal", "-shm"} { // as a kill would leave it
+				text, err := os.ReadFile(r.at + ending)
+				must(t, err)
+				must(t, os.WriteFile(r.at+".killed"+ending, text, 0o600))
+			}
+			must(t, s.Close())
+			for _, ending := range []string{"", "-wal", "-shm"} {
+				must(t, os.Rename(r.at+".killed"+ending, r.at+ending))
+			}
+			test.do(t, r)
+			var kept []string
+			for _, path := range r.restore(t).Kept {
+				ending, _ := strings.CutPrefix(path, r.at+".before")
+				kept = append(kept, ending)
+			}
+			if !slices.Equal(kept, test.kept) {
+				t.Errorf("it is kept under the endings %q, want %q", kept, test.kept)
+			}
+			wantUploads(t, r.at, "a")
+		})
+	}
+}
+
+// What is no backup, or a damaged one, is named, and leaves the store as it was.
+func TestWhatIsNoBackupIsNotRestored(t *testing.T) {
+	for _, test := range []struct {
+		name, says string
+		spoil      func(t *testing.T, r restoring)
+	}{
+		{"no database", "file is not a database", func(t *testing.T, r restoring) {
+			must(t, os.WriteFile(r.backup, []byte(strings.Repeat("Dear Sirs", 1000)), 0o600))
+		}},
+		{"nothing", "it holds no uploads and no ledger", func(t *testing.T, r restoring) { must(t, os.Truncate(r.backup, 0)) }},
+		{"half of it", "malformed", func(t *testing.T, r restoring) { must(t, os.Truncate(r.backup, 20*pageSize)) }},
+		{"a ledger that doesn't add up", "the ledger doesn't add up in 1 place", func(t *testing.T, r restoring) {
+			s := opened(t, r.backup)
+			u := begun(t, s, "x")
+			c, created := made(u, 2)
+			must(t, settle(t.Context(), s, doing(settlement(u, 0, 2), c, created)))
+			must(t, tamper(t, s, "UPDATE change SET sale_after = sale_after + 1"))
+			must(t, s.Close())
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRestoring(t)
+			test.spoil(t, r)
+			_, err := Restore(t.Context(), r.backup, r.at, ".before")
+			for _, part := range []string{"restore: " + r.backup + " is damaged, or is no backup (", test.says, "the store was left as it is: take an earlier backup"} {
+				if err == nil || !strings.Contains(err.Error(), part) {
+					t.Errorf("error %v, want one that says %q", err, part)
+				}
+			}
+			if errors.Is(err, ErrDamaged) || strings.Contains(fmt.Sprint(err), "calltally restore") {
+				t.Errorf("it is called a damaged store: %v", err)
+			}
+			wantUploads(t, r.at, "a", "b")
+			if left := globbed(t, r.at+".*"); len(left) > 0 {
+				t.Errorf("it leaves %q", left)
+			}
+		})
+	}
+}
+
+// A damaged store can't be backed up: it is named, and so is the cure.
+func TestADamagedStoreIsNotBackedUp(t *testing.T) {
+	r := newRestoring(t)
+	s := opened(t, r.at)
+	var root int64
+	must(t, s.read.QueryRowContext(t.Context(), "SELECT rootpage FROM sqlite_schema WHERE name = 'change'").Scan(&root))
+	file, err := os.OpenFile(r.at, os.O_WRONLY, 0)
+	must(t, err)
+	_, err = file.WriteAt([]byte(strings.Repeat("?", pageSize)), (root-1)*pageSize)
+	must(t, errors.Join(err, file.Close()))
+	_, err = s.Backup(t.Context(), r.backup+".new")
+	if want := "back up " + r.at + ": the store is damaged: put a backup in its place with “calltally restore FILE”"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("error %v, want one that begins %q", err, want)
 	}
 }

@@ -19,15 +19,6 @@ func (s *Store) Outage(err error) bool {
 	return errors.As(err, &failed) && slices.Contains(outages, failed.Code()&0xff)
 }
 
-// orDamaged says of an error, if it says so itself, that the file is damaged.
-func orDamaged(err error) error {
-	var failed *sqlite.Error
-	if errors.As(err, &failed) && (failed.Code()&0xff == sqlite3.SQLITE_NOTADB || failed.Code()&0xff == sqlite3.SQLITE_CORRUPT) {
-		return fmt.Errorf("%w (%w)", ErrDamaged, err)
-	}
-	return err
-}
-
 // orOccupied says of an error, if it says so itself, that another process has kept us from
 // writing.
 func orOccupied(err error) error {

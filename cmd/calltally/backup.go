@@ -41,11 +41,14 @@ func (c *backupCommand) Run(g *globals) error {
 }
 
 type restoreCommand struct {
-	File string `arg:"" help:"The backup." type:"existingfile"`
+	File string `arg:"" help:"The backup." type:"path"`
 	Yes  bool   `help:"Don't ask."`
 }
 
 func (c *restoreCommand) Run(g *globals) error {
+	if err := checkFile(c.File); err != nil {
+		return err
+	}
 	config, err := loadConfig(g.Config)
 	if err != nil {
 		return err
@@ -59,17 +62,17 @@ func (c *restoreCommand) Run(g *globals) error {
 	} else if ask && !g.agrees(fmt.Sprintf("Put the backup in the place of %s?", path)) {
 		return nil
 	}
-	aside := fmt.Sprintf("%s.before-%s", path, g.now().UTC().Format("20060102-150405.000"))
-	verified, kept, err := store.Restore(g.ctx, c.File, path, aside)
+	ending := g.now().UTC().Format(".before-20060102-150405.000")
+	restored, err := store.Restore(g.ctx, c.File, path, ending)
 	if err != nil {
 		return err
 	}
 	if g.JSON {
-		return printJSON(g.stdout, map[string]any{"file": c.File, "kept": kept, "conversions": verified.Conversions, "changes": verified.Changes})
+		return printJSON(g.stdout, map[string]any{"file": c.File, "kept": append([]string{}, restored.Kept...), "conversions": restored.Conversions, "changes": restored.Changes})
 	}
-	said := fmt.Sprintf("Restored %s: %s with %s.", path, conversion.Count(verified.Conversions, "conversion"), conversion.Count(verified.Changes, "change"))
-	if kept != "" {
-		said += fmt.Sprintf(" What was there is kept as %s.", kept)
+	said := fmt.Sprintf("Restored %s: %s with %s.", path, conversion.Count(restored.Conversions, "conversion"), conversion.Count(restored.Changes, "change"))
+	if len(restored.Kept) > 0 {
+		said += fmt.Sprintf(" What was there is kept as %s.", strings.Join(restored.Kept, ", "))
 	}
 	said += " What came since the backup, “calltally audit --rereceive” takes again from where it was put away."
 	_, err = fmt.Fprintln(g.stdout, report.Wrap(78, 0, said))

@@ -42,7 +42,7 @@ func TestAPowerCutRightAfter(t *testing.T) {
 			if _, err := newStore(t).Backup(t.Context(), backup); err != nil {
 				return err
 			}
-			_, _, err := store.Restore(t.Context(), backup, path, "")
+			_, err := store.Restore(t.Context(), backup, path, ".before")
 			return err
 		}},
 		{"a packed report", "left/orders-upload-1.results.csv.gz", func(t *testing.T, path string) error {

@@ -16,9 +16,9 @@ var durability = []mutation{
 	{name: "sync: a backup's bytes", file: "store/backup.go", from: "errors.Join(syncPath(part), os.Rename(part, to)", to: "errors.Join(os.Rename(part, to)",
 		unseen: proving},
 	{name: "sync: a backup's name", file: "store/backup.go", from: "os.Rename(part, to), syncPath(filepath.Dir(to)))", to: "os.Rename(part, to))", by: powerCut("a_backup")},
-	{name: "sync: a restored store's bytes", file: "store/backup.go", from: "errors.Join(err, out.Sync(), out.Close())", to: "errors.Join(err, out.Close())",
+	{name: "sync: a restored store's bytes", file: "store/restore.go", from: "errors.Join(err, out.Sync(), out.Close())", to: "errors.Join(err, out.Close())",
 		unseen: proving},
-	{name: "sync: a restored store's name", file: "store/backup.go", from: "os.Rename(part, path), syncPath(filepath.Dir(path)))", to: "os.Rename(part, path))", by: powerCut("a_restored_store")},
+	{name: "sync: a restored store's name", file: "store/restore.go", from: "rename(part, path), syncPath(filepath.Dir(path)))", to: "rename(part, path))", by: powerCut("a_restored_store")},
 	{name: "sync: tokens", file: "cmd/calltally/grant.go", from: "errors.Join(err, out.Sync(), out.Close())", to: "errors.Join(err, out.Close())", by: powerCut("tokens")},
 	{name: "sync: the name of the tokens' file", file: "cmd/calltally/grant.go", from: "err := ingest.SyncNames(filepath.Dir(g.file)); err != nil", to: "_, err := ingest.SyncNames, error(nil); err != nil", by: powerCut("tokens")},
 	{name: "sync: a packed report", file: "worker/parcel.go", from: "zip.Close(), out.Sync())", to: "zip.Close())", by: powerCut("a_packed_report")},
@@ -27,8 +27,13 @@ var durability = []mutation{
 	{name: "backup: none takes a file's place", file: "store/backup.go", from: "if _, err := os.Lstat(to); err == nil {", to: "if false {", by: backups},
 	{name: "backup: its ledger is proven", file: "store/backup.go", from: "if err == nil && verified.Mismatches > 0 {", to: "if false {", by: backups},
 	{name: "backup: its pages are proven", file: "store/backup.go", from: `err = s.integrity(ctx, "integrity_check"); err == nil`, to: "true", by: backups},
-	{name: "restore: nobody has the store open", file: "store/backup.go", from: "switch err := closeAlone(ctx, path); {", to: "switch err := error(nil); {", by: backups},
-	{name: "restore: the store that was there is kept", file: "store/backup.go", from: "return os.Link(path, aside)", to: "return nil", by: backups},
+	{name: "restore: nobody has the store open", file: "store/restore.go", from: "errors.Join(ErrInUse, err)", to: "nil", by: backups},
+	{name: "restore: nobody opens the store until the other has its name", file: "store/restore.go", from: "defer before.Close()", to: "before.Close()", by: backups},
+	{name: "restore: who is alone stays alone", file: "store/restore.go", from: "PRAGMA main.locking_mode = EXCLUSIVE", to: "PRAGMA main.locking_mode = NORMAL", by: backups},
+	{name: "restore: the store that was there is kept", file: "store/restore.go", from: "switch err := os.Link(path, aside); {", to: "switch err := error(nil); {", by: backups},
+	{name: "restore: another store's log is no part of it", file: "store/restore.go", from: "for _, ending := range besides {", to: "for _, ending := range besides[:0] {", by: backups},
+	{name: "restore: a copy that was never proven is no part of it", file: "store/backup.go", from: `append([]string{""}, besides...)`, to: `[]string{""}`, by: backups},
+	{name: "restore: what is no store is not made one", file: "store/restore.go", from: "if tables < 2 {", to: "if false {", by: backups},
 }
 
 // proving is why no test can notice that a copy isn't synced.
@@ -38,7 +43,7 @@ var (
 	pragmas = tests{"./store", "TestSQLitePragmasAreInForce|TestSQLiteReadersCannotWrite|TestAStoreThatIsNotDurableIsRefused"}
 	claims  = tests{"./ingest", "TestWhatIsSyncedWhen"}
 	uploads = tests{"./store", "TestSQLiteConforms/uploads"}
-	backups = tests{"./store", "TestABackupIsProven|TestAStoreIsRestoredAlone"}
+	backups = tests{"./store", "TestABackupIsProven|TestAStoreIs|TestNoOtherStoresLog|TestWhatIsNoBackup"}
 )
 
 // powerCut are the tests that cut the power right after something was said to be done.
