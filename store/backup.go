@@ -23,8 +23,12 @@ func (s *Store) Backup(ctx context.Context, to string) (Verified, error) {
 		return Verified{}, fmt.Errorf("back up: %w", err)
 	}
 	defer removeStore(part)
-	if err := s.copyInto(ctx, part); err != nil {
-		return Verified{}, fmt.Errorf("back up %s: %w", s, orDamaged(err))
+	err := makeFile(part)
+	if err == nil {
+		err = s.copyInto(ctx, part)
+	}
+	if err != nil {
+		return Verified{}, fmt.Errorf("back up %s: %w", s, orTrouble(orDamaged(err), part, elsewhereBackup))
 	}
 	verified, err := prove(ctx, part)
 	if verified.Mismatches > 0 {

@@ -22,6 +22,9 @@ var migrations embed.FS
 // openSQLite opens the embedded engine on a file. Every pragma that durability
 // rests on is read back.
 func openSQLite(ctx context.Context, path string) (*Store, error) {
+	if err := makeFile(path); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, orTrouble(err, path, elsewhereStore))
+	}
 	writing, err := newConnector(sqliteDSN(path, writerCache, "_txlock=immediate"), "")
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
@@ -35,9 +38,10 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 	read.SetMaxOpenConns(4)
 	s := &Store{path: path, write: write, readers: read, read: read}
 	for _, step := range []func(context.Context) error{s.checkDurability, s.migrate} {
-		if err := patiently(ctx, step); err != nil {
+		err := patiently(ctx, func(ctx context.Context) error { return orTrouble(orDamaged(step(ctx)), path, elsewhereStore) })
+		if err != nil {
 			s.Close()
-			return nil, fmt.Errorf("open store %s: %w", path, orDamaged(err))
+			return nil, fmt.Errorf("open store %s: %w", path, err)
 		}
 	}
 	return s, nil
@@ -104,7 +108,7 @@ func patiently(ctx context.Context, step func(context.Context) error) error {
 	const tries, pause = 40, 50 * time.Millisecond
 	for try := 1; ; try++ {
 		err := step(ctx)
-		if err == nil || errors.Is(err, errNotDurable) || errors.Is(orDamaged(err), ErrDamaged) || try == tries || ctx.Err() != nil {
+		if trouble := (*Trouble)(nil); err == nil || errors.Is(err, errNotDurable) || errors.As(err, &trouble) || try == tries || ctx.Err() != nil {
 			return err
 		}
 		select {

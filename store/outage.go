@@ -15,15 +15,19 @@ var outages = []int{sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_N
 
 // Outage reports whether an error is the store's own trouble, whatever it was asked for.
 func (s *Store) Outage(err error) bool {
+	return isOneOf(err, outages)
+}
+
+// isOneOf reports whether an error is the engine's and of one of some kinds.
+func isOneOf(err error, kinds []int) bool {
 	var failed *sqlite.Error
-	return errors.As(err, &failed) && slices.Contains(outages, failed.Code()&0xff)
+	return errors.As(err, &failed) && slices.Contains(kinds, failed.Code()&0xff)
 }
 
 // orOccupied says of an error, if it says so itself, that another process has kept us from
 // writing.
 func orOccupied(err error) error {
-	var failed *sqlite.Error
-	if errors.As(err, &failed) && failed.Code()&0xff == sqlite3.SQLITE_BUSY {
+	if isOneOf(err, []int{sqlite3.SQLITE_BUSY}) {
 		return fmt.Errorf("another process has been writing to the store for %.0f s, and must come to its end: “fuser -v FILE” names those that have the store open (%w)", patience.Seconds(), err)
 	}
 	return err

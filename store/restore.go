@@ -30,7 +30,7 @@ func Restore(ctx context.Context, backup, path, ending string) (r Restored, err 
 	}
 	defer removeStore(part)
 	if err := copyFile(backup, part); err != nil {
-		return r, fmt.Errorf("restore: %w", err)
+		return r, fmt.Errorf("restore: %w", orTrouble(err, part, elsewhereStore))
 	}
 	if r.Verified, err = proveBackup(ctx, part); err != nil {
 		return r, fmt.Errorf("restore: %s %w", backup, err)
@@ -41,6 +41,9 @@ func Restore(ctx context.Context, backup, path, ending string) (r Restored, err 
 	}
 	if before != nil { // until the other has its name: whoever has opened it meanwhile must not write into it
 		defer before.Close()
+	}
+	if err := takeOver(part, path); err != nil {
+		return r, fmt.Errorf("restore: %w", err)
 	}
 	if r.Kept, err = putAside(path, path+ending); err != nil {
 		return r, fmt.Errorf("restore: %w", err)
@@ -59,7 +62,7 @@ func proveBackup(ctx context.Context, part string) (Verified, error) {
 		verified, err = prove(ctx, part)
 	}
 	if trouble := (*Trouble)(nil); errors.As(err, &trouble) && errors.Is(err, ErrDamaged) {
-		err = trouble.said
+		err = trouble.Said
 	} else if err == nil || verified.Mismatches == 0 {
 		if err != nil {
 			err = fmt.Errorf("can't be proven: %w", err)

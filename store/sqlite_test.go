@@ -32,6 +32,7 @@ func TestSQLitePragmasAreInForce(t *testing.T) {
 
 // An engine that doesn't do as it was told is not worked with: in memory, nothing is durable.
 func TestAStoreThatIsNotDurableIsRefused(t *testing.T) {
+	t.Chdir(t.TempDir())
 	s, err := openSQLite(t.Context(), ":memory:")
 	if err == nil {
 		s.Close()

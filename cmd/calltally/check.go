@@ -11,6 +11,7 @@ import (
 	"calltally/conversion"
 	"calltally/ingest/desk"
 	"calltally/report"
+	"calltally/store"
 )
 
 type checkCommand struct{}
@@ -25,7 +26,11 @@ type checked struct {
 }
 
 func (c *checkCommand) Run(g *globals) error {
-	app, err := g.open(g.ctx)
+	config, err := loadConfig(g.Config)
+	if err != nil {
+		return err
+	}
+	app, err := assembleShut(config, g.log)
 	if err != nil {
 		return err
 	}
@@ -72,12 +77,12 @@ func printChecked(g *globals, all []checked) {
 // checkAll tries the store, every source and the relay, and shows when the
 // schedule comes due.
 func (a *app) checkAll(ctx context.Context) []checked {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
 	all := []checked{
 		{Name: "config", Where: a.config.file, OK: true, Answer: conversion.Count(len(a.worker.Accounts), "account") + ", " + conversion.Count(len(a.worker.Plans), "source")},
-		try("store", a.store.String(), func() (string, error) { return a.store.Check(ctx) }),
+		try("store", a.config.storeSetting(), func() (string, error) { return a.checkStore(ctx) }),
 	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // to look through a large store takes its time
+	defer cancel()
 	for i := range a.config.Grants {
 		g := a.config.granted[a.config.Grants[i].Name]
 		all = append(all, try("grant "+g.name, g.client.Endpoint.TokenURL, func() (string, error) { return g.probe(ctx) }))
@@ -112,10 +117,24 @@ func (a *app) checkAll(ctx context.Context) []checked {
 	return all
 }
 
+// checkStore opens the store and has all of it be looked through.
+func (a *app) checkStore(ctx context.Context) (string, error) {
+	if err := a.openStore(ctx); err != nil {
+		return "", err
+	}
+	if err := a.store.Sound(ctx); err != nil {
+		return "", err
+	}
+	return a.store.Check(ctx)
+}
+
 func try(name, where string, probe func() (string, error)) checked {
 	answer, err := probe()
 	if err == nil {
 		return checked{Name: name, Where: where, OK: true, Answer: answer}
+	}
+	if trouble := (*store.Trouble)(nil); errors.As(err, &trouble) {
+		return checked{Name: name, Where: where, Answer: fmt.Sprintf("%s (%v)", trouble.What, trouble.Said), Cure: strings.ToUpper(trouble.Cure[:1]) + trouble.Cure[1:] + "."}
 	}
 	return checked{Name: name, Where: where, Answer: err.Error(), Cure: cureFor(err)}
 }

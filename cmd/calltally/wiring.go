@@ -17,7 +17,7 @@ import (
 // app is the program put together.
 type app struct {
 	config *config
-	store  *store.Store
+	store  *store.Store // nil: it isn't open
 	worker *worker.Worker
 	door   *door // nil: no requests are taken
 	// notTaken is why a configuration was not taken that was to take this one's place.
@@ -44,6 +44,18 @@ func (g *globals) open(ctx context.Context) (*app, error) {
 }
 
 func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
+	a, err := assembleShut(c, log)
+	if err == nil {
+		err = a.openStore(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
+}
+
+// assembleShut puts all together but the store.
+func assembleShut(c *config, log *slog.Logger) (*app, error) {
 	accounts, err := c.accounts()
 	if err != nil {
 		return nil, usageError{err}
@@ -56,30 +68,34 @@ func assemble(ctx context.Context, c *config, log *slog.Logger) (*app, error) {
 	if err != nil {
 		return nil, usageError{c.at(err)}
 	}
-	s, err := store.Open(ctx, c.storeSetting())
-	if err != nil {
-		return nil, err
-	}
-	w := &worker.Worker{Store: s, Together: worker.TogetherIn(s), Accounts: accounts, Plans: plans, Limits: c.limits(), Attempts: c.Attempts, Now: time.Now, Log: log}
+	w := &worker.Worker{Accounts: accounts, Plans: plans, Limits: c.limits(), Attempts: c.Attempts, Now: time.Now, Log: log}
 	if w.Retention, err = c.Retain.retention(); err != nil {
-		return nil, errors.Join(usageError{c.at(err)}, s.Close())
+		return nil, usageError{c.at(err)}
 	}
 	if sender != nil {
 		w.Replier, w.ResultsFolder, w.LettersAnHour = sender, c.resultsFolder(), c.Replies.lettersAnHour()
 		_, w.MailDomain, _ = strings.Cut(sender.From.Address, "@")
 	}
-	if schedule, err := c.schedule(); err != nil {
-		return nil, errors.Join(usageError{err}, s.Close())
-	} else if schedule != nil {
+	schedule, err := c.schedule()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if schedule != nil {
 		w.Jobs = append(w.Jobs, worker.Job{Name: "reconcile", Schedule: *schedule, Run: w.Nightly})
 		w.DigestTo, w.Zone = c.Reconcile.DigestTo, schedule.Zone()
 	}
-	if err := w.Prepare(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	a := &app{config: c, store: s, worker: w}
+	a := &app{config: c, worker: w}
 	w.Alarms = a.alarms
 	return a, nil
+}
+
+// openStore opens the store.
+func (a *app) openStore(ctx context.Context) (err error) {
+	if a.store, err = store.Open(ctx, a.config.storeSetting()); err != nil {
+		return err
+	}
+	a.worker.Store, a.worker.Together = a.store, worker.TogetherIn(a.store)
+	return a.worker.Prepare(ctx)
 }
 
 // storeSetting is the store with a file's path resolved.
@@ -104,6 +120,9 @@ func (c *config) resultsFolder() string {
 }
 
 func (a *app) close() error {
+	if a == nil {
+		return nil
+	}
 	for _, plan := range a.worker.Plans {
 		if closer, ok := plan.Source.(interface{ Close() }); ok {
 			closer.Close()
@@ -115,5 +134,8 @@ func (a *app) close() error {
 			failure = nil
 		}
 	}
-	return errors.Join(failure, a.store.Close())
+	if a.store != nil {
+		failure = errors.Join(failure, a.store.Close())
+	}
+	return failure
 }
