@@ -349,7 +349,12 @@ func damagedPage(t *testing.T, page func(h *house) int) {
 	h := backedUp(t)
 	h.damage(page(h))
 	h.drop("drop", "after.csv", crashRows(1, "AFTER"))
-	h.fails("“calltally restore FILE”", "run")
+	for _, command := range []string{"run", "verify", "reconcile"} {
+		h.fails("“calltally restore FILE”", command)
+	}
+	if code, said := h.prints("check"); code != exitFailed || !strings.Contains(said, "FAIL  store ") || !strings.Contains(said, "→ Put a backup in its place with “calltally restore FILE”") || !strings.Contains(said, "ok    source drop ") {
+		t.Errorf("check ended with %d:\n%s", code, said)
+	}
 	if left := h.in("drop"); !slices.Equal(left, []string{"after.csv"}) {
 		t.Errorf("the folder holds %q", left)
 	}

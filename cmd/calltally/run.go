@@ -115,6 +115,9 @@ func (c *reconcileCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
+	if err := app.store.Sound(g.ctx); err != nil {
+		return err
+	}
 	before, err := app.waiting(g, c.Account)
 	if err != nil {
 		return err
@@ -151,6 +154,9 @@ func (c *verifyCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
+	if err := app.store.Sound(g.ctx); err != nil {
+		return err
+	}
 	verified, err := app.store.Verify(g.ctx)
 	if err != nil {
 		return err
