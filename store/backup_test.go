@@ -185,6 +185,82 @@ func TestNoOtherStoresLogBecomesARestoredOnes(t *testing.T) {
 	}
 }
 
+// Numbers that were given out since the backup are not given out again: as far as the store that
+// was there tells, or else far enough above.
+func TestNoNumberIsGivenOutTwice(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		do   func(t *testing.T, r restoring)
+		want int64
+	}{
+		{"the store can be read", func(*testing.T, restoring) {}, 3},
+		{"it is gone", func(t *testing.T, r restoring) { must(t, os.Remove(r.at)) }, 2 + unknownSpent},
+		{"it is damaged", func(t *testing.T, r restoring) { must(t, os.WriteFile(r.at, []byte("Dear Sirs"), 0o600)) }, 2 + unknownSpent},
+		{"it was restored before, and nothing came", func(t *testing.T, r restoring) { r.restore(t) }, 3},
+		{"it is older than the backup", func(t *testing.T, r restoring) {
+			must(t, os.Rename(r.at, r.backup+".new"))
+			must(t, os.Rename(r.backup, r.at))
+			must(t, os.Rename(r.backup+".new", r.backup))
+		}, 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRestoring(t)
+			test.do(t, r)
+			must(t, os.RemoveAll(r.at+".before"))
+			if got := r.restore(t).Above; got != test.want-1 {
+				t.Errorf("it goes on above %d, want %d", got, test.want-1)
+			}
+			s := opened(t, r.at)
+			for n := range int64(2) {
+				if u := saved(t, s, fmt.Sprint("new ", n)); u.ID != test.want+n {
+					t.Errorf("the next upload has the number %d, want %d", u.ID, test.want+n)
+				}
+			}
+			must(t, os.Remove(r.backup))
+			if _, err := s.Backup(t.Context(), r.backup); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// What the backup doesn't have is told: what came since, and what was decided on what was held.
+func TestWhatCameSinceTheBackupIsTold(t *testing.T) {
+	dir := t.TempDir()
+	r := restoring{at: filepath.Join(dir, "calltally.db"), backup: filepath.Join(dir, "monday.db")}
+	s, err := Open(t.Context(), r.at)
+	must(t, err)
+	hold := conversion.Hold{Code: "amounts_over_limit", Sentence: "It is held."}
+	held := map[string]*conversion.Upload{}
+	for _, name := range []string{"approved before", "approved", "discarded", "held still"} {
+		held[name] = saved(t, s, name)
+		must(t, s.Hold(t.Context(), held[name].ID, hold, 1))
+	}
+	refuse := func(u *conversion.Upload) {
+		must(t, s.Refuse(t.Context(), u.ID, conversion.Refusal{Code: conversion.Discarded, Sentence: "No."}, 2))
+	}
+	must(t, s.Approve(t.Context(), held["approved before"].ID))
+	_, err = s.Backup(t.Context(), r.backup)
+	must(t, err)
+	must(t, s.Approve(t.Context(), held["approved"].ID))
+	refuse(held["discarded"])
+	must(t, s.SaveDerived(t.Context(), &conversion.Upload{Account: "23", Source: "drop", Origin: "undo", Takes: conversion.TakesConversions, State: conversion.Received, Undoes: 1}))
+	came := saved(t, s, "came")
+	must(t, s.Hold(t.Context(), came.ID, hold, 1))
+	refuse(came)
+	must(t, s.Close())
+	got := r.restore(t)
+	origins := func(all []*conversion.Upload) (origins []string) {
+		for _, u := range all {
+			origins = append(origins, u.Origin)
+		}
+		return origins
+	}
+	if !got.Compared || !slices.Equal(origins(got.Came), []string{"undo", "came"}) || !slices.Equal(origins(got.Decided), []string{"approved", "discarded", "came"}) {
+		t.Errorf("compared %v: came %q, decided %q", got.Compared, origins(got.Came), origins(got.Decided))
+	}
+}
+
 // What is no backup, or a damaged one, is named, and leaves the store as it was.
 func TestWhatIsNoBackupIsNotRestored(t *testing.T) {
 	for _, test := range []struct {

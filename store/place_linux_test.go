@@ -130,7 +130,7 @@ func TestWhatKeepsAStoreFromBeingOpened(t *testing.T) {
 			must(t, errors.Join(opened(t, filepath.Join(dir, "calltally.db")).Close(), os.Chmod(dir, 0o777)))
 		}, true},
 		{"a full disk", "calltally.db", "there is no room left on the disk of DIR", "make some", func(t *testing.T, dir string) {
-			mounted(t, dir, 0, "size=1m")
+			mounted(t, dir, 0, "size=4m")
 			s, err := Open(t.Context(), filepath.Join(dir, "calltally.db"))
 			must(t, err)
 			must(t, s.Close())

@@ -14,12 +14,14 @@ import (
 // Restored is what a restore has come to.
 type Restored struct {
 	Verified
+	Since
 	// Kept are the files by which the store that was there is kept; none if nothing was there.
 	Kept []string
 }
 
 // Restore puts a proven copy of a backup in the place of the store at a path, which nobody may
-// have open. What was there is kept beside it, under its name with an ending.
+// have open. What was there is kept beside it, under its name with an ending, and no number that
+// it has given out is given out again.
 func Restore(ctx context.Context, backup, path, ending string) (r Restored, err error) {
 	if at, err := filepath.EvalSymlinks(path); err == nil {
 		path = at
@@ -41,6 +43,9 @@ func Restore(ctx context.Context, backup, path, ending string) (r Restored, err 
 	}
 	if before != nil { // until the other has its name: whoever has opened it meanwhile must not write into it
 		defer before.Close()
+	}
+	if r.Since, err = since(ctx, before, part); err != nil {
+		return r, fmt.Errorf("restore: %w", err)
 	}
 	if err := takeOver(part, path); err != nil {
 		return r, fmt.Errorf("restore: %w", err)

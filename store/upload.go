@@ -84,8 +84,8 @@ func insertUpload(ctx context.Context, tx *transaction, u *conversion.Upload) er
 	if u.Hold != nil { // it is received, and goes on from there
 		hold, state = *u.Hold, conversion.Received
 	}
-	return tx.QueryRowContext(ctx, `INSERT INTO upload (account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, again, dry_run, undoes, replays, mail, bundle, closes, hold_code, hold, emptied_ms)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25) RETURNING id`,
+	return tx.QueryRowContext(ctx, `INSERT INTO upload (id, account, source, origin, digest, size, name, stem, takes, dialect, received_ms, decided_ms, state, refusal_code, refusal, same_as, again, dry_run, undoes, replays, mail, bundle, closes, hold_code, hold, emptied_ms)
+		VALUES (1 + (`+highestNumber+`), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25) RETURNING id`,
 		u.Account, u.Source, u.Origin, u.Digest[:], u.Size, u.Name, u.Stem, string(u.Takes), u.Dialect, int64(u.ReceivedAt), int64(u.DecidedAt), string(state),
 		string(refusal.Code), refusal.Sentence, u.SameAs, u.Again, u.DryRun, u.Undoes, u.Replays, asJSON(u.Mail), u.Bundle, u.Closes, string(hold.Code), hold.Sentence, int64(u.EmptiedAt)).Scan(&u.ID)
 }

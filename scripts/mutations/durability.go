@@ -33,6 +33,9 @@ var durability = []mutation{
 	{name: "restore: the store that was there is kept", file: "store/restore.go", from: "switch err := os.Link(path, aside); {", to: "switch err := error(nil); {", by: backups},
 	{name: "restore: another store's log is no part of it", file: "store/restore.go", from: "for _, ending := range besides {", to: "for _, ending := range besides[:0] {", by: backups},
 	{name: "restore: a copy that was never proven is no part of it", file: "store/backup.go", from: `append([]string{""}, besides...)`, to: `[]string{""}`, by: backups},
+	{name: "restore: numbers that the store that was there has given out", file: "store/since.go", from: "found.Above, found.Compared = max(found.Above, highest), true", to: "found.Compared = true", by: numbers},
+	{name: "restore: numbers that nobody knows of", file: "store/since.go", from: "found.Above + unknownSpent", to: "found.Above", by: numbers},
+	{name: "restore: numbers that are spent are kept", file: "store/since.go", from: "COALESCE((SELECT MAX(upload) FROM spent), 0)", to: "0", by: numbers},
 	{name: "restore: what is no store is not made one", file: "store/restore.go", from: "if tables < 2 {", to: "if false {", by: backups},
 }
 
@@ -44,6 +47,7 @@ var (
 	claims  = tests{"./ingest", "TestWhatIsSyncedWhen"}
 	uploads = tests{"./store", "TestSQLiteConforms/uploads"}
 	backups = tests{"./store", "TestABackupIsProven|TestAStoreIs|TestNoOtherStoresLog|TestWhatIsNoBackup"}
+	numbers = tests{"./store", "TestNoNumberIsGivenOutTwice"}
 )
 
 // powerCut are the tests that cut the power right after something was said to be done.
