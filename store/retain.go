@@ -11,8 +11,8 @@ import (
 )
 
 // EmptyUploads removes the files of uploads that came before a moment and are done with: they
-// ended, no row waits and no report on them is due, nor on what takes them back or decides
-// them again. It returns how many.
+// ended, no row waits and no report on them is due, and so it is with what takes them back or
+// decides them again from the same file. It returns how many.
 func (s *Store) EmptyUploads(ctx context.Context, before, at conversion.Millis) (emptied int, err error) {
 	err = s.eachUpload(ctx, func(u *conversion.Upload) error {
 		family, err := s.Family(ctx, u.ID)
@@ -24,15 +24,15 @@ func (s *Store) EmptyUploads(ctx context.Context, before, at conversion.Millis) 
 			emptied++
 		}
 		return err
-	}, "emptied_ms = 0 AND received_ms < $1 AND undoes = 0 AND replays = 0 AND waiting = 0 AND state IN ('decided', 'refused') ORDER BY id", int64(before))
+	}, "emptied_ms = 0 AND received_ms < $1 AND undoes = 0 AND replays = 0 AND state IN ('decided', 'refused') ORDER BY id", int64(before))
 	return emptied, err
 }
 
 func (s *Store) emptyUpload(ctx context.Context, family []*conversion.Upload, at conversion.Millis) (done bool, err error) {
 	err = s.inTx(ctx, "remove file", func(tx *transaction) error {
 		for _, u := range family {
-			var due int
-			if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM report WHERE upload = $1 AND state = 'due'", u.ID).Scan(&due); err != nil || due > 0 {
+			var left int // to be told, or to be decided from the file
+			if err := tx.QueryRowContext(ctx, "SELECT waiting + (SELECT COUNT(*) FROM report WHERE upload = $1 AND state = 'due') FROM upload WHERE id = $1", u.ID).Scan(&left); err != nil || left > 0 {
 				return err
 			}
 		}

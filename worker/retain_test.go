@@ -113,3 +113,31 @@ func TestWhatIsNotDoneWithIsKept(t *testing.T) {
 		}
 	}
 }
+
+// The rows of a replay may wait for their call, and are decided from the same file.
+func TestTheFileOfAReplayThatWaitsIsKept(t *testing.T) {
+	b := newBench(t, waits)
+	b.Retention = worker.Retention{Files: aDay}
+	b.know(0, 1)
+	first := b.deliver("orders.csv", table("2026-03-31T11:02:00Z,+12125550100,R0,S,10.00\n"))
+	b.wantVerdicts(first.ID, "created")
+	window := b.account.Match.Window
+	b.account.Match.Window = time.Second
+	again, _ := b.replay(first.ID, true)
+	b.wantVerdicts(again.ID, "waiting:call_not_found")
+	b.reply()
+	b.clock.advance(3 * aDay)
+	b.retain()
+	if b.upload(first.ID).EmptiedAt != 0 {
+		t.Error("the file was removed")
+	}
+	b.account.Match.Window = window
+	b.reconcile()
+	b.wantVerdicts(again.ID, "created")
+	b.reply()
+	b.retain()
+	if b.upload(first.ID).EmptiedAt == 0 {
+		t.Error("the file was kept when all was done")
+	}
+	b.check()
+}
