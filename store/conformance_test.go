@@ -1442,6 +1442,23 @@ func testFences(t *testing.T, open func(t *testing.T) *Store) {
 			t.Errorf("error %v", err)
 		}
 	})
+	t.Run("what is held, decided or refused is finished as no call log", func(t *testing.T) {
+		s := open(t)
+		held, refused := saved(t, s, "held"), saved(t, s, "refused")
+		must(t, s.Hold(t.Context(), held.ID, conversion.Hold{Code: conversion.AmountsOverLimit, Sentence: "Too much."}, 5))
+		must(t, s.Refuse(t.Context(), refused.ID, conversion.Refusal{Code: conversion.Empty, Sentence: "Empty."}, 5))
+		for _, u := range []*conversion.Upload{held, decided(t, s, "decided"), refused} {
+			before, err := s.Upload(t.Context(), u.ID)
+			must(t, err)
+			u.DecidedAt = 9_000
+			if err := s.FinishCalls(t.Context(), u, true); !errors.Is(err, conversion.ErrTaken) {
+				t.Errorf("%s: error %v", u.Origin, err)
+			}
+			if after, err := s.Upload(t.Context(), u.ID); err != nil || after.State != before.State || after.DecidedAt != before.DecidedAt {
+				t.Errorf("%s: it is %s now, %v", u.Origin, after.State, err)
+			}
+		}
+	})
 	t.Run("a report that was sent is not sent again", func(t *testing.T) {
 		s := open(t)
 		u := decided(t, s, "a")

@@ -366,8 +366,8 @@ func (s *Store) Diagnose(ctx context.Context, upload int64, sentence string, at 
 // news: entries that were rejected.
 func (s *Store) FinishCalls(ctx context.Context, u *conversion.Upload, news bool) error {
 	return s.inTx(ctx, "finish call log", func(tx *transaction) error {
-		_, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'decided', reading = $2, tally = $3, decided_ms = $4 WHERE id = $1", u.ID, asJSON(u.Reading), asJSON(u.Tally), int64(u.DecidedAt))
-		if err != nil || !news {
+		finished, err := tx.ExecContext(ctx, "UPDATE upload SET state = 'decided', reading = $2, tally = $3, decided_ms = $4 WHERE id = $1 AND hold_code = '' AND state IN ('received', 'deciding')", u.ID, asJSON(u.Reading), asJSON(u.Tally), int64(u.DecidedAt))
+		if err := orTaken(finished, err, u.ID); err != nil || !news {
 			return err
 		}
 		return reportDue(ctx, tx, u.ID, u.DecidedAt)

@@ -130,7 +130,7 @@ func (a *attempts) alone(ctx context.Context) func(*conversion.Upload) error {
 			return nil
 		case errors.Is(err, conversion.ErrTaken):
 			a.Log.Info("upload left to another process", "upload", upload.ID)
-			return nil
+			return a.takeBack(ctx, upload)
 		case ctx.Err() != nil || a.Store.Outage(err):
 			return errors.Join(outageOf(ctx, upload, err), a.takeBack(ctx, upload))
 		}
@@ -177,7 +177,8 @@ func (a *attempts) note(ctx context.Context, uploads ...*conversion.Upload) erro
 	return a.Store.NoteAttempts(ctx, some)
 }
 
-// takeBack has attempts not count: we are asked to stop, or the store is in trouble.
+// takeBack has attempts not count: we are asked to stop, the store is in trouble, or another
+// process was faster.
 func (a *attempts) takeBack(ctx context.Context, uploads ...*conversion.Upload) error {
 	return a.Store.TakeBackAttempts(context.WithoutCancel(ctx), uploads)
 }

@@ -28,7 +28,14 @@ func (w *Worker) ImportCalls(ctx context.Context, upload *conversion.Upload) (co
 	if refusal != nil {
 		return conversion.CallsTally{}, w.refuse(ctx, upload, refusal)
 	}
-	return w.takeCalls(ctx, upload, table)
+	total, err := w.takeCalls(ctx, upload, table)
+	if errors.Is(err, conversion.ErrTaken) { // all of it is stored; if another process has said so before us, that will do
+		if now, failure := w.Store.Upload(ctx, upload.ID); failure != nil || now.State != conversion.Decided {
+			return total, errors.Join(err, failure)
+		}
+		return total, nil
+	}
+	return total, err
 }
 
 // takeCalls imports a call log and ends its upload.

@@ -379,3 +379,62 @@ func TestAClockThatWasAheadDelaysNothing(t *testing.T) {
 		t.Errorf("%s; the letter was tried %d times, want twice", err, len(b.post.letters))
 	}
 }
+
+// finishHook lets something happen before a call log is finished.
+type finishHook struct {
+	worker.Store
+	before func()
+}
+
+func (s finishHook) FinishCalls(ctx context.Context, u *conversion.Upload, news bool) error {
+	s.before()
+	return s.Store.FinishCalls(ctx, u, news)
+}
+
+// What another process holds, decides or ends meanwhile is left to it, and trying it was no attempt.
+func TestWhatIsLeftToAnotherProcessIsNoAttempt(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		late func(b *bench, hold func()) (*conversion.Upload, worker.Store)
+	}{
+		{"a file", func(b *bench, hold func()) (*conversion.Upload, worker.Store) {
+			return b.accept("orders.csv", sold("10.00")), settleHook{b.db, hold}
+		}},
+		{"a call log", func(b *bench, hold func()) (*conversion.Upload, worker.Store) {
+			log, _ := callLog(b.t, b)
+			return log, finishHook{b.db, hold}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t, nil)
+			var upload *conversion.Upload
+			upload, late := test.late(b, func() {
+				if err := b.db.Hold(t.Context(), upload.ID, conversion.Hold{Code: conversion.AmountsOverLimit, Sentence: "Too much."}, 5); err != nil {
+					t.Error(err)
+				}
+			})
+			w := b.another(late)
+			if err := w.DecideAll(t.Context()); err != nil {
+				t.Errorf("the error is %v", err)
+			}
+			if u := b.upload(upload.ID); u.State != conversion.OnHold || u.Attempts != 0 || u.LastError != "" {
+				t.Errorf("it is %s after %d attempts, %q", u.State, u.Attempts, u.LastError)
+			}
+		})
+	}
+}
+
+// Of two processes that take the same call log, each has all of its calls stored.
+func TestTwoTakeACallLog(t *testing.T) {
+	b := newBench(t, nil)
+	log, _ := callLog(t, b)
+	late := b.another(finishHook{b.db, func() {
+		if err := b.DecideAll(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}})
+	if tally, err := late.ImportCalls(t.Context(), log); err != nil || tally.Read != 1 {
+		t.Errorf("the import says %+v, %v", tally, err)
+	}
+	b.wantState(log.ID, conversion.Decided)
+}
