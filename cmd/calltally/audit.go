@@ -10,8 +10,8 @@ import (
 )
 
 type auditCommand struct {
-	Since     time.Duration `default:"720h" help:"How far to look back." placeholder:"TIME"`
-	Rereceive bool          `help:"Put what is missing back to where it is taken from."`
+	Since     string `default:"720h" help:"Since when: a day such as 2026-06-01, or how far to look back, such as 720h." placeholder:"TIME"`
+	Rereceive bool   `help:"Put what is missing back to where it is taken from."`
 }
 
 type missingJSON struct {
@@ -26,8 +26,12 @@ func (c *auditCommand) Run(g *globals) error {
 		return err
 	}
 	defer app.close()
+	since, err := c.since(app)
+	if err != nil {
+		return err
+	}
 	missing := []missingJSON{}
-	looked, err := app.worker.Audit(g.ctx, app.worker.Now().Add(-c.Since), c.Rereceive, func(m worker.Missing) error {
+	looked, err := app.worker.Audit(g.ctx, since, c.Rereceive, func(m worker.Missing) error {
 		missing = append(missing, missingJSON(m))
 		if g.JSON {
 			return nil
@@ -53,4 +57,20 @@ func (c *auditCommand) Run(g *globals) error {
 		return fmt.Errorf("%d missing from the store; “calltally audit --rereceive” has them be taken again", len(missing))
 	}
 	return nil
+}
+
+// since is the moment that is looked back to. A day begins in the configuration's time zone.
+func (c *auditCommand) since(a *app) (time.Time, error) {
+	if back, err := time.ParseDuration(c.Since); err == nil && back >= 0 {
+		return a.worker.Now().Add(-back), nil
+	}
+	zone, err := a.config.zone()
+	if err != nil {
+		return time.Time{}, usageError{err}
+	}
+	day, err := time.ParseInLocation(time.DateOnly, c.Since, zone)
+	if err != nil {
+		return day, usageError{fmt.Errorf("--since: %q is neither a day such as 2026-06-01 nor a length of time such as 720h", c.Since)}
+	}
+	return day, nil
 }

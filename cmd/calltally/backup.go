@@ -154,7 +154,7 @@ func (l lostJSON) String() string {
 // tell says what was done, and what is left to do.
 func (c *restoreCommand) tell(g *globals, said string, since store.Since, lost []lostJSON) error {
 	said += fmt.Sprintf(" The next upload has the number %d, above all that were given out, so that no id comes to mean something else.", since.Above+1)
-	said += "\n\nWhat mailboxes and folders have delivered since the backup, “calltally audit --rereceive” takes again from where it was put away, under new ids."
+	said += "\n\nWhat mailboxes and folders have delivered since the backup, “calltally audit --rereceive” takes again from where it was put away, under new ids (with --since, if that was more than 30 days ago)."
 	switch {
 	case !since.Compared:
 		said += " What was sent by HTTP or given on the command line since, undos, replays and decisions on what was held don’t come back by themselves, and the store that was there can’t be asked for them: do them again."

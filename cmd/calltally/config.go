@@ -272,18 +272,27 @@ func (c *config) schedule() (*worker.Schedule, error) {
 	if c.Reconcile == nil {
 		return nil, nil
 	}
-	zone := time.UTC
-	if c.TimeZone != "" {
-		var err error
-		if zone, err = conversion.ParseZone(c.TimeZone); err != nil {
-			return nil, c.at(faultAt("$.time_zone", "%v", err))
-		}
+	zone, err := c.zone()
+	if err != nil {
+		return nil, err
 	}
 	s, err := worker.ParseSchedule(c.Reconcile.Schedule, zone)
 	if err != nil {
 		return nil, c.at(faultAt("$.reconcile.schedule", "%v", err))
 	}
 	return &s, nil
+}
+
+// zone is the time zone of schedules and of days that are named; UTC if none is set.
+func (c *config) zone() (*time.Location, error) {
+	if c.TimeZone == "" {
+		return time.UTC, nil
+	}
+	zone, err := conversion.ParseZone(c.TimeZone)
+	if err != nil {
+		return nil, c.at(faultAt("$.time_zone", "%v", err))
+	}
+	return zone, nil
 }
 
 // limits returns what a file may cost at most.
