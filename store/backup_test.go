@@ -68,7 +68,7 @@ func newRestoring(t *testing.T) restoring {
 
 func (r restoring) restore(t *testing.T) Restored {
 	t.Helper()
-	restored, err := Restore(t.Context(), r.backup, r.at, ".before")
+	restored, err := Restore(t.Context(), r.backup, r.at, "1")
 	must(t, err)
 	return restored
 }
@@ -93,15 +93,15 @@ func wantUploads(t *testing.T, path string, want ...string) {
 func TestAStoreIsRestoredAlone(t *testing.T) {
 	r := newRestoring(t)
 	s := opened(t, r.at)
-	if _, err := Restore(t.Context(), r.backup, r.at, ".before"); !errors.Is(err, ErrInUse) {
+	if _, err := Restore(t.Context(), r.backup, r.at, "1"); !errors.Is(err, ErrInUse) {
 		t.Errorf("while it is open: %v", err)
 	}
 	must(t, s.Close())
-	if got := r.restore(t).Kept; !slices.Equal(got, []string{r.at + ".before"}) {
+	if got := r.restore(t).Kept; !slices.Equal(got, []string{r.at + ".before-1"}) {
 		t.Errorf("%q is kept", got)
 	}
 	wantUploads(t, r.at, "a")
-	wantUploads(t, r.at+".before", "a", "b")
+	wantUploads(t, r.at+".before-1", "a", "b")
 }
 
 // Whoever opens a store while another is put in its place never writes into the wrong one.
@@ -128,7 +128,7 @@ func TestAStoreIsOpenedWhileAnotherTakesItsPlace(t *testing.T) {
 	r.restore(t)
 	must(t, <-late)
 	wantUploads(t, r.at, "a", "late")
-	wantUploads(t, r.at+".before", "a", "b")
+	wantUploads(t, r.at+".before-1", "a", "b")
 }
 
 func globbed(t *testing.T, pattern string) []string {
@@ -174,7 +174,7 @@ func TestNoOtherStoresLogBecomesARestoredOnes(t *testing.T) {
 			test.do(t, r)
 			var kept []string
 			for _, path := range r.restore(t).Kept {
-				ending, _ := strings.CutPrefix(path, r.at+".before")
+				ending, _ := strings.CutPrefix(path, r.at+".before-1")
 				kept = append(kept, ending)
 			}
 			if !slices.Equal(kept, test.kept) {
@@ -196,6 +196,16 @@ func TestNoNumberIsGivenOutTwice(t *testing.T) {
 		{"the store can be read", func(*testing.T, restoring) {}, 3},
 		{"it is gone", func(t *testing.T, r restoring) { must(t, os.Remove(r.at)) }, 2 + unknownSpent},
 		{"it is damaged", func(t *testing.T, r restoring) { must(t, os.WriteFile(r.at, []byte("Dear Sirs"), 0o600)) }, 2 + unknownSpent},
+		{"it was damaged before, and is again", func(t *testing.T, r restoring) {
+			damage := func() { must(t, os.WriteFile(r.at, []byte("Dear Sirs"), 0o600)) }
+			damage()
+			r.restore(t)
+			s, err := Open(t.Context(), r.at)
+			must(t, err)
+			saved(t, s, "c")
+			must(t, errors.Join(s.Close(), os.Rename(r.at+".before-1", r.at+".before-0")))
+			damage()
+		}, 2 + 2*unknownSpent},
 		{"it was restored before, and nothing came", func(t *testing.T, r restoring) { r.restore(t) }, 3},
 		{"it is older than the backup", func(t *testing.T, r restoring) {
 			must(t, os.Rename(r.at, r.backup+".new"))
@@ -206,7 +216,7 @@ func TestNoNumberIsGivenOutTwice(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRestoring(t)
 			test.do(t, r)
-			must(t, os.RemoveAll(r.at+".before"))
+			must(t, os.RemoveAll(r.at+".before-1"))
 			if got := r.restore(t).Above; got != test.want-1 {
 				t.Errorf("it goes on above %d, want %d", got, test.want-1)
 			}
@@ -284,7 +294,7 @@ func TestWhatIsNoBackupIsNotRestored(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRestoring(t)
 			test.spoil(t, r)
-			_, err := Restore(t.Context(), r.backup, r.at, ".before")
+			_, err := Restore(t.Context(), r.backup, r.at, "1")
 			for _, part := range []string{"restore: " + r.backup + " is damaged, or is no backup (", test.says, "the store was left as it is: take an earlier backup"} {
 				if err == nil || !strings.Contains(err.Error(), part) {
 					t.Errorf("error %v, want one that says %q", err, part)

@@ -96,15 +96,15 @@ func TestARestoredStoreIsItsOwners(t *testing.T) {
 	must(t, errors.Join(os.Chmod(filepath.Dir(filepath.Dir(r.at)), 0o755), os.Chown(r.at, nobody, nobody), os.Chmod(r.at, 0o640)))
 	r.restore(t)
 	wantFile(t, r.at, 0o640, nobody)
-	wantFile(t, r.at+".before", 0o640, nobody)
+	wantFile(t, r.at+".before-1", 0o640, nobody)
 
-	must(t, errors.Join(os.Remove(r.at), os.Remove(r.at+".before"), os.Chown(filepath.Dir(r.at), nobody, nobody)))
+	must(t, errors.Join(os.Remove(r.at), os.Remove(r.at+".before-1"), os.Chown(filepath.Dir(r.at), nobody, nobody)))
 	r.restore(t)
 	wantFile(t, r.at, 0o600, nobody)
 
 	must(t, errors.Join(os.Chown(r.backup, nobody, nobody), os.Chmod(r.at, 0o666), os.Chown(r.at, 0, 0)))
 	err := asNobody(t, func() error {
-		_, err := Restore(t.Context(), r.backup, r.at, ".before")
+		_, err := Restore(t.Context(), r.backup, r.at, "1")
 		return err
 	})
 	if err == nil || !strings.Contains(err.Error(), "can't be given to root, as "+r.at+" is: run this as that user, or as root") {

@@ -20,9 +20,9 @@ type Restored struct {
 }
 
 // Restore puts a proven copy of a backup in the place of the store at a path, which nobody may
-// have open. What was there is kept beside it, under its name with an ending, and no number that
-// it has given out is given out again.
-func Restore(ctx context.Context, backup, path, ending string) (r Restored, err error) {
+// have open. What was there is kept beside it, under its name and a stamp, and no number that it
+// has given out is given out again.
+func Restore(ctx context.Context, backup, path, stamp string) (r Restored, err error) {
 	if at, err := filepath.EvalSymlinks(path); err == nil {
 		path = at
 	}
@@ -44,17 +44,20 @@ func Restore(ctx context.Context, backup, path, ending string) (r Restored, err 
 	if before != nil { // until the other has its name: whoever has opened it meanwhile must not write into it
 		defer before.Close()
 	}
-	if r.Since, err = since(ctx, before, part); err != nil {
+	if r.Since, err = since(ctx, before, path, part); err != nil {
 		return r, fmt.Errorf("restore: %w", err)
 	}
 	if err := takeOver(part, path); err != nil {
 		return r, fmt.Errorf("restore: %w", err)
 	}
-	if r.Kept, err = putAside(path, path+ending); err != nil {
+	if r.Kept, err = putAside(path, path+keptEnding+stamp); err != nil {
 		return r, fmt.Errorf("restore: %w", err)
 	}
 	return r, errors.Join(rename(part, path), syncPath(filepath.Dir(path)))
 }
+
+// keptEnding is followed by a stamp in the names of stores that others were put in the place of.
+const keptEnding = ".before-"
 
 // rename is a variable so that a test can look at what is so at that moment.
 var rename = os.Rename

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"calltally/conversion"
 )
@@ -29,24 +32,40 @@ type Since struct {
 
 // since finds out what the store that was there knows and the backup's copy doesn't, as far as it
 // can be read. before is nil if it can't be.
-func since(ctx context.Context, before *Store, part string) (found Since, err error) {
+func since(ctx context.Context, before *Store, path, part string) (found Since, err error) {
 	next, err := openSQLite(ctx, part)
 	if err != nil {
 		return found, err
 	}
-	if err = next.read.QueryRowContext(ctx, highestNumber).Scan(&found.Above); err != nil {
-		return found, errors.Join(err, next.Close())
+	defer func() { err = errors.Join(err, next.Close()) }()
+	if err := next.read.QueryRowContext(ctx, highestNumber).Scan(&found.Above); err != nil {
+		return found, err
 	}
-	if err := before.compare(ctx, part, &found); errors.Is(orDamaged(err), ErrDamaged) {
-		found = Since{Above: found.Above + unknownSpent}
-	} else if err != nil {
-		return found, errors.Join(err, next.Close())
+	err = before.compare(ctx, part, &found)
+	if errors.Is(orDamaged(err), ErrDamaged) {
+		var restores int64
+		restores, err = restoresOf(path)
+		found = Since{Above: found.Above + unknownSpent*(1+restores)}
 	}
-	_, err = next.write.ExecContext(ctx, "INSERT INTO spent (upload) VALUES ($1)", found.Above)
-	if err == nil {
-		err = next.closeAlone(ctx)
+	if err != nil {
+		return found, err
 	}
-	return found, errors.Join(err, next.Close())
+	if _, err := next.write.ExecContext(ctx, "INSERT INTO spent (upload) VALUES ($1)", found.Above); err != nil {
+		return found, err
+	}
+	return found, next.closeAlone(ctx)
+}
+
+// restoresOf counts what is kept of stores that were here: each may have been one that can't be
+// read, in whose place the same backup was put.
+func restoresOf(path string) (n int64, err error) {
+	beside, err := os.ReadDir(filepath.Dir(path))
+	for _, file := range beside {
+		if strings.HasPrefix(file.Name(), filepath.Base(path)+keptEnding) {
+			n++
+		}
+	}
+	return n, err
 }
 
 // compare compares a store that nobody else has open with the copy of a backup.

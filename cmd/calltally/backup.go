@@ -63,8 +63,7 @@ func (c *restoreCommand) Run(g *globals) error {
 	} else if ask && !g.agrees(fmt.Sprintf("Put the backup in the place of %s?", path)) {
 		return nil
 	}
-	ending := g.now().UTC().Format(".before-20060102-150405.000")
-	restored, err := store.Restore(g.ctx, c.File, path, ending)
+	restored, err := store.Restore(g.ctx, c.File, path, g.now().UTC().Format("20060102-150405.000"))
 	if err != nil {
 		return err
 	}

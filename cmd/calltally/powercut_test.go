@@ -42,7 +42,7 @@ func TestAPowerCutRightAfter(t *testing.T) {
 			if _, err := newStore(t).Backup(t.Context(), backup); err != nil {
 				return err
 			}
-			_, err := store.Restore(t.Context(), backup, path, ".before")
+			_, err := store.Restore(t.Context(), backup, path, "1")
 			return err
 		}},
 		{"a packed report", "left/orders-upload-1.results.csv.gz", func(t *testing.T, path string) error {

@@ -15,7 +15,7 @@ var durability = []mutation{
 	{name: "sync: a report's bytes on an SFTP server", file: "ingest/sftp/files.go", from: "return file.Sync()", to: "return nil", by: tests{"./ingest/sftp", "TestWhatIsWrittenIsSynced"}},
 	{name: "sync: a backup's bytes", file: "store/backup.go", from: "errors.Join(syncPath(part), os.Rename(part, to)", to: "errors.Join(os.Rename(part, to)",
 		unseen: proving},
-	{name: "sync: a backup's name", file: "store/backup.go", from: "os.Rename(part, to), syncPath(filepath.Dir(to)))", to: "os.Rename(part, to))", by: powerCut("a_backup")},
+	{name: "sync: a backup's name", file: "store/backup.go", from: "os.Rename(part, to), syncPath(filepath.Dir(to)))", to: "os.Rename(part, to), func(string) error { return nil }(filepath.Dir(to)))", by: powerCut("a_backup")},
 	{name: "sync: a restored store's bytes", file: "store/restore.go", from: "errors.Join(err, out.Sync(), out.Close())", to: "errors.Join(err, out.Close())",
 		unseen: proving},
 	{name: "sync: a restored store's name", file: "store/restore.go", from: "rename(part, path), syncPath(filepath.Dir(path)))", to: "rename(part, path))", by: powerCut("a_restored_store")},
@@ -34,7 +34,8 @@ var durability = []mutation{
 	{name: "restore: another store's log is no part of it", file: "store/restore.go", from: "for _, ending := range besides {", to: "for _, ending := range besides[:0] {", by: backups},
 	{name: "restore: a copy that was never proven is no part of it", file: "store/backup.go", from: `append([]string{""}, besides...)`, to: `[]string{""}`, by: backups},
 	{name: "restore: numbers that the store that was there has given out", file: "store/since.go", from: "found.Above, found.Compared = max(found.Above, highest), true", to: "found.Compared = true", by: numbers},
-	{name: "restore: numbers that nobody knows of", file: "store/since.go", from: "found.Above + unknownSpent", to: "found.Above", by: numbers},
+	{name: "restore: numbers that nobody knows of", file: "store/since.go", from: "found.Above + unknownSpent*(1+restores)", to: "found.Above + 0*restores", by: numbers},
+	{name: "restore: numbers that nobody knows of any more", file: "store/since.go", from: "unknownSpent*(1+restores)", to: "unknownSpent + 0*restores", by: numbers},
 	{name: "restore: numbers that are spent are kept", file: "store/since.go", from: "COALESCE((SELECT MAX(upload) FROM spent), 0)", to: "0", by: numbers},
 	{name: "restore: what is no store is not made one", file: "store/restore.go", from: "if tables < 2 {", to: "if false {", by: backups},
 }
