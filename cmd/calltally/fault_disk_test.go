@@ -20,8 +20,6 @@ import (
 	"calltally/worker"
 )
 
-func TestFaultDisk(t *testing.T) { injectAll(t, diskFaults()) }
-
 func diskFaults() []injected {
 	return []injected{
 		{"15_disk_full_at_receive", fullAtReceive},

@@ -53,13 +53,6 @@ func injectAll(t *testing.T, all []injected) {
 	}
 }
 
-func TestFaultWalk(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts some eighty processes")
-	}
-	injectAll(t, walkFaults())
-}
-
 func walkFaults() []injected {
 	return []injected{
 		{"1_killed_when_a_file_is_claimed", killedAt("accept-before-save")},
