@@ -292,33 +292,6 @@ func crashFile() string {
 	return b.String()
 }
 
-func TestKilledAtEveryStep(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts some sixty processes")
-	}
-	for _, mode := range []struct {
-		name, verdicts string
-		changes        conversion.Tally
-	}{
-		{"update", strings.Repeat("created ", 11) + "unchanged updated rejected", conversion.Tally{Rows: 12, Counts: [9]int{conversion.Created: 11, conversion.Updated: 1}}},
-		{"create", strings.Repeat("created ", 13) + "rejected", conversion.Tally{Rows: 13, Counts: [9]int{conversion.Created: 13}}},
-	} {
-		t.Run(mode.name, func(t *testing.T) {
-			undisturbed := killAt(t, mode.name, nil, mode.verdicts, mode.changes)
-			for _, step := range steps {
-				t.Run(step, func(t *testing.T) {
-					files := killAt(t, mode.name, []string{step, step}, mode.verdicts, mode.changes)
-					for name, content := range undisturbed {
-						if files[name] != content {
-							t.Errorf("%s differs from that of a walk without a crash", name)
-						}
-					}
-				})
-			}
-		})
-	}
-}
-
 // killAt has one file walk through the program, which dies at the first of some steps, and
 // at each of the others when it recovers, if it comes by, and then runs to the end. It
 // returns the report files.

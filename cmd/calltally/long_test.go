@@ -61,3 +61,30 @@ func TestRecoveryWithALongQueue(t *testing.T) {
 		t.Errorf("it took %s, more than 5 s", slowest)
 	}
 }
+
+func TestKilledAtEveryStep(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts some sixty processes")
+	}
+	for _, mode := range []struct {
+		name, verdicts string
+		changes        conversion.Tally
+	}{
+		{"update", strings.Repeat("created ", 11) + "unchanged updated rejected", conversion.Tally{Rows: 12, Counts: [9]int{conversion.Created: 11, conversion.Updated: 1}}},
+		{"create", strings.Repeat("created ", 13) + "rejected", conversion.Tally{Rows: 13, Counts: [9]int{conversion.Created: 13}}},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			undisturbed := killAt(t, mode.name, nil, mode.verdicts, mode.changes)
+			for _, step := range steps {
+				t.Run(step, func(t *testing.T) {
+					files := killAt(t, mode.name, []string{step, step}, mode.verdicts, mode.changes)
+					for name, content := range undisturbed {
+						if files[name] != content {
+							t.Errorf("%s differs from that of a walk without a crash", name)
+						}
+					}
+				})
+			}
+		})
+	}
+}
