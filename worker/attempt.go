@@ -48,7 +48,7 @@ func (w *Worker) Retry(ctx context.Context, upload int64, knowing bool) error {
 }
 
 // ErrNewer says that an upload's values would take the place of newer ones.
-var ErrNewer = errors.New("its values would take the place of newer ones: have the file discarded and a new one sent, or decide it all the same with “calltally quarantine retry --yes”")
+var ErrNewer = errors.New("its values would take the place of newer ones; discard it and have a new file sent, or decide it all the same with “calltally quarantine retry --yes”")
 
 // checkNewer decides an upload in a transaction that is taken back, to see what that would
 // change.
@@ -73,12 +73,12 @@ func (w *Worker) checkNewer(ctx context.Context, id int64) error {
 	}
 	var said []string
 	for _, n := range newer[:min(3, len(newer))] {
-		said = append(said, fmt.Sprintf("%s of upload %d, %s", conversion.Count(n.Conversions, "conversion"), n.Upload, n.Name))
+		said = append(said, fmt.Sprintf("of %s by upload %d, %s", conversion.Count(n.Conversions, "conversion"), n.Upload, n.Name))
 	}
 	if more := len(newer) - len(said); more > 0 {
-		said = append(said, conversion.Count(more, "more upload"))
+		said = append(said, "by "+conversion.Count(more, "more upload"))
 	}
-	return fmt.Errorf("upload %d: of what came later, it would change %s. %w", id, strings.Join(said, "; "), ErrNewer)
+	return fmt.Errorf("upload %d: %w. Newer are those %s", id, ErrNewer, strings.Join(said, "; "))
 }
 
 // ErrPartlyDecided says that rows of an upload were decided, so that it can't be refused.

@@ -280,8 +280,8 @@ func TestNewerValuesAreReplacedOnlyKnowingly(t *testing.T) {
 	b.wantState(monday.ID, conversion.OnHold)
 	b.clock.advance(24 * time.Hour)
 	tuesday := b.deliver("tuesday.csv", table(line(0, "R0", "", "40"), line(2, "R2", "", "40")))
-	want := fmt.Sprintf("upload %d: of what came later, it would change 2 conversions of upload %d, tuesday.csv.", monday.ID, tuesday.ID)
-	if err := b.Retry(t.Context(), monday.ID, false); !errors.Is(err, worker.ErrNewer) || !strings.HasPrefix(err.Error(), want) {
+	want := fmt.Sprintf("Newer are those of 2 conversions by upload %d, tuesday.csv", tuesday.ID)
+	if err := b.Retry(t.Context(), monday.ID, false); !errors.Is(err, worker.ErrNewer) || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("the error is %v, want %q", err, want)
 	}
 	b.wantState(monday.ID, conversion.OnHold)
