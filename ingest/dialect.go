@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"calltally/conversion"
 )
@@ -116,6 +117,19 @@ func FoldHeader(header string) string {
 
 var folding = strings.NewReplacer(" ", "", "-", "", "_", "", "\u00a0", "", "’", "'")
 
+// foldName is FoldHeader for the names in dialects: they are few, and each header is compared
+// with all of them.
+func foldName(name string) string {
+	if folded, known := foldedNames.Load(name); known {
+		return folded.(string)
+	}
+	folded := FoldHeader(name)
+	foldedNames.Store(name, folded)
+	return folded
+}
+
+var foldedNames sync.Map // string → string
+
 // column finds the column that a header names, and its name there: that of an
 // array's column with its number.
 func (d *Dialect) column(header string) (c *Column, name string) {
@@ -126,14 +140,14 @@ func (d *Dialect) column(header string) (c *Column, name string) {
 	stem, number := numbered(header)
 	for i := range d.Columns {
 		c := &d.Columns[i]
-		if FoldHeader(c.Name) == folded || slices.ContainsFunc(c.Aliases, func(a string) bool { return FoldHeader(a) == folded }) {
+		if foldName(c.Name) == folded || slices.ContainsFunc(c.Aliases, func(a string) bool { return foldName(a) == folded }) {
 			return c, c.Name
 		}
 		if !strings.Contains(c.Name, "{i}") {
 			continue
 		}
 		for _, name := range append([]string{c.Name}, c.Aliases...) {
-			switch bare := strings.Replace(FoldHeader(name), "{i}", "", 1); {
+			switch bare := strings.Replace(foldName(name), "{i}", "", 1); {
 			case number != "" && bare == stem:
 				return c, strings.Replace(c.Name, "{i}", number, 1)
 			case bare == folded && c.Kind != KindText: // the only one
@@ -148,10 +162,12 @@ func (d *Dialect) column(header string) (c *Column, name string) {
 // and itemtext1_2, whose second number belongs to its name.
 var arrayed = regexp.MustCompile(`^([a-z_]+?)_?\[?(\d{1,4})\]?(?:_(\d{1,2}))?$`)
 
+var underscoring = strings.NewReplacer(" ", "_", "-", "_", "\u00a0", "_")
+
 // numbered takes a header apart into its folded name without its number, and the
 // number.
 func numbered(header string) (stem, number string) {
-	m := arrayed.FindStringSubmatch(strings.ToLower(strings.NewReplacer(" ", "_", "-", "_", "\u00a0", "_").Replace(strings.TrimSpace(unwrap(header)))))
+	m := arrayed.FindStringSubmatch(strings.ToLower(underscoring.Replace(strings.TrimSpace(unwrap(header)))))
 	if m == nil {
 		return "", ""
 	}
