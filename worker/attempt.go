@@ -22,9 +22,17 @@ func (w *Worker) mostAttempts() int { return cmp.Or(max(w.Attempts, 0), defaultA
 // us, and perhaps by something else, is tried again at once: others must not overtake it, since
 // what came later is to prevail.
 func pauseAfter(attempt int) time.Duration {
-	pauses := []time.Duration{0, 0, time.Minute, 30 * time.Minute}
-	return pauses[min(max(attempt, 1), len(pauses))-1]
+	switch attempt = max(attempt, 1); {
+	case attempt < atOnceTries:
+		return 0
+	case attempt == atOnceTries:
+		return time.Minute
+	}
+	return 30 * time.Minute
 }
+
+// atOnceTries is how often an upload is tried before it waits for the first time.
+const atOnceTries = 3
 
 // Retry approves what an upload is held for, and decides it. What came later is to prevail: if it
 // would change what later uploads have changed by now, that is ErrNewer, unless the caller
@@ -50,16 +58,18 @@ func (w *Worker) Retry(ctx context.Context, upload int64, knowing bool) error {
 // ErrNewer says that an upload's values would take the place of newer ones.
 var ErrNewer = errors.New("its values would take the place of newer ones; discard it and have a new file sent, or decide it all the same with “calltally quarantine retry --yes”")
 
-// checkNewer decides an upload in a transaction that is taken back, to see what that would
-// change.
+// checkNewer decides an upload, whether held or not, in a transaction that is taken back, to see
+// what that would change.
 func (w *Worker) checkNewer(ctx context.Context, id int64) error {
 	var newer []conversion.Newer
 	err := w.transact(ctx, func(w *Worker) (keep bool, err error) {
-		if err := w.Store.Approve(ctx, id); err != nil {
-			return false, err
-		}
 		upload, err := w.Store.Upload(ctx, id)
-		if err != nil || upload.Takes == conversion.TakesCalls {
+		if err == nil && upload.Hold != nil {
+			if err = w.Store.Approve(ctx, id); err == nil {
+				upload, err = w.Store.Upload(ctx, id)
+			}
+		}
+		if err != nil || upload.Takes == conversion.TakesCalls || upload.DryRun {
 			return false, err
 		}
 		if failure := sheltered(func() error { return w.Decide(ctx, upload) }); failure != nil {
@@ -124,10 +134,19 @@ func (a *attempts) alone(ctx context.Context) func(*conversion.Upload) error {
 		if err := a.note(ctx, upload); err != nil {
 			return err
 		}
-		err := sheltered(func() error { return a.Decide(ctx, upload) })
+		var err error
+		if upload.Attempts > atOnceTries { // while it waited, newer ones were decided
+			err = a.checkNewer(ctx, upload.ID)
+		}
+		if err == nil {
+			err = sheltered(func() error { return a.Decide(ctx, upload) })
+		}
 		switch {
 		case err == nil:
 			return nil
+		case errors.Is(err, ErrNewer):
+			return a.hold(ctx, upload, &conversion.Hold{Code: conversion.AttemptsExhausted,
+				Sentence: fmt.Sprintf("The file could not be decided at first, and its values would take the place of newer ones by now. %s It is looked into; nothing need be sent again.", appliedOf(upload))})
 		case errors.Is(err, conversion.ErrTaken):
 			a.Log.Info("upload left to another process", "upload", upload.ID)
 			return a.takeBack(ctx, upload)
@@ -194,12 +213,16 @@ func (w *Worker) failed(ctx context.Context, upload *conversion.Upload, failure 
 
 // exhausted holds an upload that was tried often enough.
 func (w *Worker) exhausted(ctx context.Context, upload *conversion.Upload) error {
-	applied := "None of its rows was decided."
-	if upload.Cursor > 0 {
-		applied = fmt.Sprintf("Its rows up to line %d were decided.", upload.Cursor)
-	}
 	return w.hold(ctx, upload, &conversion.Hold{Code: conversion.AttemptsExhausted,
-		Sentence: fmt.Sprintf("The file could not be decided, though it was tried %s. %s It is looked into; nothing need be sent again.", conversion.Count(upload.Attempts, "time"), applied)})
+		Sentence: fmt.Sprintf("The file could not be decided, though it was tried %s. %s It is looked into; nothing need be sent again.", conversion.Count(upload.Attempts, "time"), appliedOf(upload))})
+}
+
+// appliedOf says how far an upload has come.
+func appliedOf(upload *conversion.Upload) string {
+	if upload.Cursor == 0 {
+		return "None of its rows was decided."
+	}
+	return fmt.Sprintf("Its rows up to line %d were decided.", upload.Cursor)
 }
 
 // hold has an upload wait for somebody's decision.

@@ -301,6 +301,38 @@ func TestNewerValuesAreReplacedOnlyKnowingly(t *testing.T) {
 	}
 }
 
+// A file that could not be decided for a while, and then can, doesn't take the place of newer
+// values by itself.
+func TestWhatHasWaitedDoesNotReplaceNewerValues(t *testing.T) {
+	b := newBench(t, nil)
+	b.know(0, 1)
+	b.deliver("before.csv", table(line(0, "R0", "", "20")))
+	b.clock.advance(time.Hour)
+	monday := b.accept("monday.csv", table(line(0, "R0", "", "60")))
+	w := b.another(poisonedStore{b.db, monday.ID})
+	for range 3 {
+		b.decideAll(w)
+	}
+	b.clock.advance(30 * time.Second)
+	b.deliver("tuesday.csv", table(line(0, "R0", "", "40")))
+	b.clock.advance(30 * time.Second)
+	if said := b.decideAll(b.Worker); said != "" {
+		t.Error(said)
+	}
+	u := b.wantState(monday.ID, conversion.OnHold)
+	if u.Hold == nil || u.Hold.Code != conversion.AttemptsExhausted || !strings.Contains(u.Hold.Sentence, "the place of newer ones by now. None of its rows was decided.") {
+		t.Errorf("held for %+v", u.Hold)
+	}
+	b.wantSales("C0=40.00")
+	if err := b.Retry(t.Context(), monday.ID, false); !errors.Is(err, worker.ErrNewer) {
+		t.Errorf("the error is %v", err)
+	}
+	if err := b.Retry(t.Context(), monday.ID, true); err != nil {
+		t.Error(err)
+	}
+	b.wantSales("C0=60.00")
+}
+
 func TestWhatIsDiscardedIsRefused(t *testing.T) {
 	b := newBench(t, func(a *conversion.Account) { a.HoldOver.Row = decimal.NewFromInt(10) })
 	b.know(0, 1)

@@ -28,6 +28,7 @@ var fences = []mutation{
 	{name: "fence: an outage is no attempt", file: "worker/attempt.go", from: "case ctx.Err() != nil || a.Store.Outage(err):", to: "case ctx.Err() != nil:", by: tests{"./worker", "TestWhatIsNoFaultOfAnUploadDoesNotCount"}},
 	{name: "fence: attempts end", file: "worker/attempt.go", from: "if upload.Attempts >= a.mostAttempts() && !a.noted[upload.ID] {", to: "if false {", by: tests{"./worker", "TestAttemptsThatEndedTheProcessCount"}},
 	{name: "fence: newer values are replaced only knowingly", file: "store/change.go", from: "newer.received_ms > older.received_ms", to: "newer.received_ms < older.received_ms", by: tests{"./worker", "TestNewerValuesAreReplacedOnlyKnowingly"}},
+	{name: "fence: what has waited does not replace newer values", file: "worker/attempt.go", from: "if upload.Attempts > atOnceTries {", to: "if false {", by: tests{"./worker", "TestWhatHasWaitedDoesNotReplaceNewerValues"}},
 	{name: "fence: what is decided in part is not discarded", file: "worker/attempt.go", from: "if upload.Cursor > 0 {\n\t\treturn fmt.Errorf", to: "if false {\n\t\treturn fmt.Errorf", by: tests{"./worker", "TestWhatIsDecidedInPartCannotBeDiscarded"}},
 	{name: "fence: a try of a report is one process's", file: "store/report.go", from: "AND attempts = $3 AND state = 'due'", to: "AND (attempts = $3 OR TRUE) AND state = 'due'", by: reports, short: true},
 	{name: "fence: only what is due is sent", file: "store/report.go", from: "AND attempts = $3 AND state = 'due'", to: "AND attempts = $3", by: reports},
