@@ -32,8 +32,11 @@ func (w *Worker) rehearse(ctx context.Context, upload *conversion.Upload, accoun
 		return err
 	}
 	return w.transact(ctx, func(w *Worker) (bool, error) {
-		w.logDecided(upload)
-		return true, w.keepSaid(ctx, upload, &rehearsed, said)
+		err := w.keepSaid(ctx, upload, &rehearsed, said)
+		if err == nil {
+			w.logDecided(upload)
+		}
+		return true, err
 	})
 }
 

@@ -223,8 +223,8 @@ func TestADryRunIsNotDecidedTogetherWithOthers(t *testing.T) {
 	if err := b.DecideAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if decided := strings.Count(log.String(), "upload decided"); decided != 3 {
-		t.Errorf("3 uploads were decided %d times", decided)
+	if decided, told := strings.Count(log.String(), "upload decided"), strings.Count(log.String(), "tally=\"1 row: 1 created\""); decided != 3 || told != 3 {
+		t.Errorf("3 uploads were decided %d times, with one created row each %d times:\n%s", decided, told, log.String())
 	}
 	b.wantSales("C0=1.00", "C2=1.00")
 	b.check()

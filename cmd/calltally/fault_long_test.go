@@ -4,12 +4,12 @@ package main
 
 import "testing"
 
-// These faults start some two hundred processes, each of which takes seconds under the race
-// detector. They are tried without it only.
+// These faults start many processes, which are slow under the race detector. They are tried
+// without it only.
 
 func TestFaultWalk(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts some eighty processes")
+		t.Skip("starts many processes")
 	}
 	injectAll(t, walkFaults())
 }
