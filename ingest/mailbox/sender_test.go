@@ -84,6 +84,7 @@ func TestThread(t *testing.T) {
 		{"two Message-IDs", "Message-ID: <a@shop.example>\nMessage-ID: <b@shop.example>", []string{"a@shop.example", ""}, nil},
 		{"a Message-ID without brackets", "Message-ID: a@shop.example", []string{"a@shop.example", ""}, nil},
 		{"a Message-ID that is not one", "Message-ID: hello world", []string{""}, nil},
+		{"ids that no header can hold", "Message-ID: <c\u008b@shop.example>\nReferences: <a@shop.example> <ä@shop.example>", []string{""}, []string{"a@shop.example"}},
 		{"references that are cut", "Message-ID: <c@shop.example>\nReferences: <a@shop.example> <b@sh", []string{"c@shop.example"}, []string{"a@shop.example"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
