@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,11 @@ type authResults struct {
 	server  string // authserv-id, in lower case
 	named   bool   // it has one; Microsoft 365 writes none
 	results []authResult
+}
+
+// dmarcFailed reports whether the sender is not who From says.
+func (a *authResults) dmarcFailed() bool {
+	return slices.ContainsFunc(a.results, func(r authResult) bool { return r.method == "dmarc" && r.result == "fail" })
 }
 
 // authResult is what one method came to.

@@ -46,11 +46,11 @@ func (m *Mailbox) Believes(ctx context.Context, messageID, mark string) (believe
 			said = append(said, noted.server)
 		}
 	}
-	top, err := m.Vouchers.found(*h)
-	if err != nil || top == nil {
+	noted, err := m.Vouchers.noted(*h)
+	if err != nil || len(noted) == 0 {
 		return false, said, nil
 	}
-	return slices.ContainsFunc(top.results, func(r authResult) bool { return r.properties["reason"] == mark }), said, nil
+	return slices.ContainsFunc(noted[0].results, func(r authResult) bool { return r.properties["reason"] == mark }), said, nil
 }
 
 // await waits for a mail in some folders and removes it. It returns its header.

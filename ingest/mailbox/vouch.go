@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -83,19 +84,18 @@ func (v Vouchers) serverDoubts(h message.Header, domain string) (why string, fin
 	if v.Server == "" {
 		return "no mail server is set that is believed about senders", false
 	}
-	if v.hasFailed(h) {
-		return fmt.Sprintf("the mail server %s has found that it doesn't come from %s (dmarc=fail)", v.Server, domain), true
-	}
-	found, err := v.found(h)
+	noted, err := v.noted(h)
 	switch {
+	case slices.ContainsFunc(noted, (*authResults).dmarcFailed):
+		return fmt.Sprintf("the mail server %s has found that it doesn't come from %s (dmarc=fail)", v.Server, domain), true
 	case err != nil:
 		return err.Error(), false
-	case found == nil:
+	case len(noted) == 0:
 		return fmt.Sprintf("the mail server %s has noted nothing", v.Server), false
 	}
 	why = fmt.Sprintf("the mail server %s has noted no dmarc", v.Server)
 	dmarcs := 0
-	for _, r := range found.results {
+	for _, r := range noted[0].results {
 		if r.method != "dmarc" {
 			continue
 		}
@@ -115,39 +115,29 @@ func (v Vouchers) serverDoubts(h message.Header, domain string) (why string, fin
 	return why, false
 }
 
-// hasFailed reports whether any note of the server's says dmarc=fail. Each of its filters may
-// write one, in any order; and whoever forges this one harms but their own mail.
-func (v Vouchers) hasFailed(h message.Header) bool {
+// noted is what the server has noted, topmost first; an error if what stands above all of that
+// can't be read. Each of its filters may write a note, in any order. A pass is taken from the
+// topmost only, since what the sender wrote is below it; a failure from any, since whoever forges
+// one harms but their own mail.
+func (v Vouchers) noted(h message.Header) (notes []*authResults, err error) {
 	for fields := h.FieldsByKey(authHeader); fields.Next(); {
-		noted, err := parseAuthResults(fields.Value())
-		if err == nil && v.wrote(noted) && slices.ContainsFunc(noted.results, func(r authResult) bool { return r.method == "dmarc" && r.result == "fail" }) {
-			return true
+		note, unreadable := parseAuthResults(fields.Value())
+		switch {
+		case unreadable != nil && len(notes) == 0:
+			err = cmp.Or(err, unreadable)
+		case unreadable == nil && v.wrote(note):
+			notes = append(notes, note)
 		}
 	}
-	return false
-}
-
-// found is the topmost note of the server's, the only one that a pass is taken from: what the
-// sender wrote is below it.
-func (v Vouchers) found(h message.Header) (*authResults, error) {
-	for fields := h.FieldsByKey(authHeader); fields.Next(); {
-		found, err := parseAuthResults(fields.Value())
-		if err != nil {
-			return nil, err
-		}
-		if v.wrote(found) {
-			return found, nil
-		}
-	}
-	return nil, nil
+	return notes, err
 }
 
 // wrote reports whether a note bears the server's name, or none if it writes none.
-func (v Vouchers) wrote(noted *authResults) bool {
+func (v Vouchers) wrote(note *authResults) bool {
 	if v.Server == NoServerID {
-		return !noted.named
+		return !note.named
 	}
-	return noted.named && strings.EqualFold(noted.server, v.Server)
+	return note.named && strings.EqualFold(note.server, v.Server)
 }
 
 // aligned reports whether two domains are of one organisation.
