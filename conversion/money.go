@@ -73,12 +73,16 @@ func (a Amount) String() string {
 
 // Legible writes an amount for sentences: 20,014.50 USD.
 func (c Currency) Legible(value decimal.Decimal) string {
-	text := value.StringFixed(max(c.Digits(), -value.Exponent()))
-	whole, _, _ := strings.Cut(text, ".")
-	for at := len(whole) - 3; at > 0 && text[at-1] != '-'; at -= 3 {
-		text = text[:at] + "," + text[at:]
+	return strings.TrimSpace(Thousands(value.StringFixed(max(c.Digits(), -value.Exponent()))) + " " + string(c))
+}
+
+// Thousands sets the thousands of a plain decimal apart: 20,014.50.
+func Thousands(number string) string {
+	whole, _, _ := strings.Cut(number, ".")
+	for at := len(whole) - 3; at > 0 && number[at-1] != '-'; at -= 3 {
+		number = number[:at] + "," + number[at:]
 	}
-	return strings.TrimSpace(text + " " + string(c))
+	return number
 }
 
 // Percent returns rate per cent of the amount, rounded half-even at the minor

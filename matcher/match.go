@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -328,11 +329,7 @@ func windowName(window conversion.Millis) string {
 
 // seconds writes milliseconds as seconds with marked thousands: 3,600 s.
 func seconds(ms int64) string {
-	whole := (ms + 500) / 1000
-	if whole < 1000 {
-		return fmt.Sprintf("%d s", whole)
-	}
-	return fmt.Sprintf("%d,%03d s", whole/1000, whole%1000)
+	return conversion.Thousands(strconv.FormatInt((ms+500)/1000, 10)) + " s"
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

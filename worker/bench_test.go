@@ -215,16 +215,12 @@ func line(call int, reference, reason, sale string) string {
 
 func table(lines ...string) string { return header + strings.Join(lines, "") }
 
-// put drops a file; files dropped later are younger.
+// put drops a file, whole at once; files dropped later are younger.
 func (b *bench) put(name, content string) {
 	b.t.Helper()
-	file := filepath.Join(b.path, name)
-	if err := os.WriteFile(file, []byte(content), 0o666); err != nil {
-		b.t.Fatal(err)
-	}
 	b.dropped++
-	at := noon.Add(time.Duration(b.dropped) * time.Second)
-	if err := os.Chtimes(file, at, at); err != nil {
+	coming, at := filepath.Join(b.t.TempDir(), "coming"), noon.Add(time.Duration(b.dropped)*time.Second)
+	if err := errors.Join(os.WriteFile(coming, []byte(content), 0o666), os.Chtimes(coming, at, at), os.Rename(coming, filepath.Join(b.path, name))); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -92,13 +92,8 @@ func printImported(g *globals, upload *conversion.Upload, tally conversion.Calls
 		fmt.Fprintf(g.stdout, ", %d not calls", tally.Skipped)
 	}
 	fmt.Fprintln(g.stdout)
-	const most = 20
-	for i, fault := range imported.Errors {
-		if i == most {
-			fmt.Fprintf(g.stdout, "… and %d more\n", tally.Rejected-most)
-			break
-		}
-		fmt.Fprintf(g.stdout, "  line %d: %s (%s)\n", fault.Line, fault.Message, fault.Code)
+	for _, note := range upload.Reading.Notes {
+		fmt.Fprintf(g.stdout, "  %s\n", note)
 	}
 	return nil
 }
