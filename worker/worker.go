@@ -160,7 +160,8 @@ func TogetherIn[S Store](s interface {
 }
 
 // within is how a worker whose store is one transaction already does things
-// together.
+// together. What is not kept there stays until that transaction is taken back, which whoever
+// began it must do.
 func within(store Store) func(context.Context, func(Store) (bool, error)) error {
 	return func(_ context.Context, f func(Store) (bool, error)) error {
 		_, err := f(store)
