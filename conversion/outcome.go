@@ -144,6 +144,12 @@ func OneLine(text string) string {
 	}, strings.ToValidUTF8(text, "")))
 }
 
+// IsPrintableASCII reports whether a text may stand in the header of a mail or of a request as
+// it is.
+func IsPrintableASCII(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
 // Clip shortens a text to at most n characters.
 func Clip(text string, n int) string {
 	if runes := []rune(text); len(runes) > n {

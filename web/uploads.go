@@ -152,7 +152,7 @@ type Upload struct {
 // post takes a file.
 func (u *Uploads) post(d *Desk, w http.ResponseWriter, r *http.Request) error {
 	key := r.Header.Get("Idempotency-Key")
-	if len(key) > 255 || strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
+	if len(key) > 255 || !conversion.IsPrintableASCII(key) {
 		return problemf(http.StatusBadRequest, "key_invalid", "The Idempotency-Key has more than 255 characters or others than ASCII. A random number will do.")
 	}
 	name, body, err := u.body(w, r)

@@ -219,7 +219,7 @@ func table(lines ...string) string { return header + strings.Join(lines, "") }
 func (b *bench) put(name, content string) {
 	b.t.Helper()
 	b.dropped++
-	coming, at := filepath.Join(b.t.TempDir(), "coming"), noon.Add(time.Duration(b.dropped)*time.Second)
+	coming, at := b.path+".coming", noon.Add(time.Duration(b.dropped)*time.Second)
 	if err := errors.Join(os.WriteFile(coming, []byte(content), 0o666), os.Chtimes(coming, at, at), os.Rename(coming, filepath.Join(b.path, name))); err != nil {
 		b.t.Fatal(err)
 	}

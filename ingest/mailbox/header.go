@@ -21,11 +21,11 @@ import (
 func readMail(h message.Header) ingest.Mail {
 	m := ingest.Mail{From: sender(h), Subject: conversion.OneLine(decodeWords(h.Get("Subject"))), Automatic: automatic(h)}
 	ids := mail.Header{Header: h}
-	if id, err := ids.MessageID(); err == nil && isPrintableASCII(id) {
+	if id, err := ids.MessageID(); err == nil && conversion.IsPrintableASCII(id) { // a reply's header has it
 		m.MessageID = id
 	}
 	m.References, _ = ids.MsgIDList("References")
-	m.References = slices.DeleteFunc(m.References, func(id string) bool { return !isPrintableASCII(id) })
+	m.References = slices.DeleteFunc(m.References, func(id string) bool { return !conversion.IsPrintableASCII(id) })
 	// What the server wrote comes before what the sender wrote.
 	seen := map[string]bool{}
 	for _, field := range []string{"X-Original-To", "X-Delivered-To", "Delivered-To", "Envelope-To", "To", "Cc"} {
@@ -39,12 +39,6 @@ func readMail(h message.Header) ingest.Mail {
 		}
 	}
 	return m
-}
-
-// isPrintableASCII reports whether a message's id may stand in the header of a reply, which takes printable
-// ASCII only.
-func isPrintableASCII(id string) bool {
-	return !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
 // maxRecipients is how many recipients are looked at.

@@ -64,7 +64,7 @@ var authentication = []mutation{
 	{name: "sender: no second one beside it", file: "ingest/mailbox/header.go", from: `strings.Count(quoted.ReplaceAllString(value, ""), "@") > 1 ||`, to: "", by: senders},
 	{name: "sender: no second one in brackets", file: "ingest/mailbox/header.go", from: " || len(angular.FindAllString(value, 2)) > 1 ||", to: " ||", by: senders},
 	{name: "sender: none beside the one in brackets", file: "ingest/mailbox/header.go", from: `strings.Contains(quoted.ReplaceAllString(value, ""), "@") && angular.MatchString(value)`, to: "false", by: senders},
-	{name: "reply: ids that a header can hold", file: "ingest/mailbox/header.go", from: "return !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' })", to: "return !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' })", by: threads},
+	{name: "reply: ids that a header can hold", file: "conversion/outcome.go", from: "return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })", to: "return !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' })", by: threads},
 	{name: "loop: our own reports", file: "ingest/mailbox/header.go", from: `case h.Has("X-Calltally-Report"):`, to: "case false:", by: skipping},
 	{name: "loop: bounces", file: "ingest/mailbox/header.go", from: `case strings.TrimSpace(h.Get("Return-Path")) == "<>", from`, to: "case from", by: skipping},
 	{name: "loop: mailer-daemon", file: "ingest/mailbox/header.go", from: `, from == "mailer-daemon"`, to: "", by: skipping},
